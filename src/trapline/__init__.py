@@ -1,0 +1,1 @@
+"""trapline: a dynamic tracer for Linux, as a Python package."""

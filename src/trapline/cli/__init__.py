@@ -1,0 +1,1 @@
+"""TODO: duty in one line."""

@@ -1,0 +1,133 @@
+"""Source text, spans into it, and diagnostics with their rendering (the shape that bpftrace prints)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program text and the name it is reported under (``stdin`` for ``-e``, else the file's path)."""
+
+    name: str
+    text: str = field(repr=False)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        starts.extend(i + 1 for i, c in enumerate(self.text) if c == "\n")
+        return starts
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Return the 1-based (line, column) of the character at `offset`."""
+        line = bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """Return the text of 1-based line `number`, without its newline."""
+        start = self._line_starts[number - 1]
+        end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
+        return self.text[start:end]
+
+    def span(self, start: int, end: int) -> Span:
+        """Return the span of characters ``[start, end)``."""
+        return Span(self, start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``[start, end)`` of a source."""
+
+    source: Source = field(repr=False, compare=False)
+    start: int
+    end: int
+
+    def to(self, other: Span) -> Span:
+        """Return the span from the start of this one to the end of `other`."""
+        return Span(self.source, self.start, max(self.end, other.end))
+
+    @property
+    def text(self) -> str:
+        """The characters themselves."""
+        return self.source.text[self.start : self.end]
+
+    def location(self) -> str:
+        """Return ``NAME:LINE:COL1-COL2``, or ``NAME:LINE1-LINE2`` when it spans lines."""
+        line, column = self.source.position(self.start)
+        end_line, end_column = self.source.position(max(self.start, self.end))
+        if end_line != line:
+            return f"{self.source.name}:{line}-{end_line}"
+        return f"{self.source.name}:{line}:{column}-{end_column}"
+
+
+class Severity(Enum):
+    """How bad a diagnostic is; the value is the word that is printed."""
+
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding about the user's program.
+
+    Args:
+        message: in the user's terms, one line.
+        span: the place, or ``None`` when there is none (then only the message is printed).
+        severity: error or warning.
+        hints: what to write instead, a line each.
+    """
+
+    message: str
+    span: Span | None = None
+    severity: Severity = Severity.ERROR
+    hints: tuple[str, ...] = ()
+
+    def render(self) -> str:
+        """Return position and message, the source line, the underline, and the hints."""
+        word = self.severity.value
+        lines = [f"{word}: {self.message}"]
+        if self.span is not None:
+            source = self.span.source
+            lines = [f"{self.span.location()}: {word}: {self.message}"]
+            line, column = source.position(self.span.start)
+            end_line, end_column = source.position(max(self.span.start, self.span.end))
+            text = source.line(line)
+            width = (end_column if end_line == line else len(text) + 1) - column
+            pad = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
+            lines += [text, pad + "~" * max(1, width)]
+        lines += [f"HINT: {hint}" for hint in self.hints]
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """Collects the findings of a phase; `raise_if_errors` ends the phase."""
+
+    items: list[Diagnostic] = field(default_factory=list)
+
+    def error(self, message: str, span: Span | None, *hints: str) -> None:
+        """Record an error."""
+        self.items.append(Diagnostic(message, span, Severity.ERROR, hints))
+
+    def warning(self, message: str, span: Span | None, *hints: str) -> None:
+        """Record a warning."""
+        self.items.append(Diagnostic(message, span, Severity.WARNING, hints))
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The errors only, in the order of their recording."""
+        return [d for d in self.items if d.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        """The warnings only, in the order of their recording."""
+        return [d for d in self.items if d.severity is Severity.WARNING]
+
+    def extend(self, items: Iterable[Diagnostic]) -> None:
+        """Record the findings of a sub-phase."""
+        self.items.extend(items)
