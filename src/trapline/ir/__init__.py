@@ -1,1 +1,1 @@
-"""TODO: duty in one line."""
+"""The narrow waist: types, operations, specs, the `Target`, and passes that front ends and code generator share."""

@@ -1,0 +1,1 @@
+"""IR → IR passes, one module each; `run` calls them in order."""

@@ -1,0 +1,91 @@
+"""`Target`: the machine that a program is compiled for, as far as a compiler may know it.
+
+Front ends, passes and code generator see only this interface: they make no system calls.  `trapline.kernel.target`
+implements it for the running kernel; tests use `FixtureTarget`-like stand-ins with the same methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from trapline.abi.arch import Arch
+    from trapline.abi.tracepoint import TracepointFormat
+    from trapline.btf import Btf
+
+
+class Target(Protocol):
+    """A machine to compile for.
+
+    Feature names are those of `trapline.kernel.features` (``kprobe_multi``, ``kprobe_session``, ``get_func_ip`` …).
+    """
+
+    @property
+    def arch(self) -> Arch:
+        """Registers and calling conventions."""
+
+    @property
+    def release(self) -> str:
+        """The kernel's release, as ``uname -r`` prints it."""
+
+    @property
+    def version_code(self) -> int:
+        """``LINUX_VERSION_CODE``: major << 16 | minor << 8 | min(patch, 255)."""
+
+    @property
+    def identity(self) -> str:
+        """What a compiled program may depend on (kernel build, BTF, boot where symbols matter): part of the cache key."""
+
+    @property
+    def btf(self) -> Btf:
+        """The kernel's types.  Raises `FeatureMissingError` when the kernel has no BTF."""
+
+    @property
+    def has_btf(self) -> bool:
+        """Whether `btf` can be used."""
+
+    def module_btf(self, module: str) -> Btf | None:
+        """Return a module's split BTF, or ``None``."""
+
+    def has(self, feature: str) -> bool:
+        """Return whether the kernel certainly has a feature."""
+
+    @property
+    def possible_cpus(self) -> int:
+        """Number of possible CPUs."""
+
+    @property
+    def page_size(self) -> int:
+        """Bytes of a page."""
+
+    @property
+    def pid_namespace(self) -> tuple[int, int] | None:
+        """(device, inode) of the tracer's pid namespace when it is not the initial one, else ``None``."""
+
+    def symbol_address(self, name: str) -> int | None:
+        """Return the address of a kernel symbol, or ``None``."""
+
+    def functions(self, pattern: str, module: str = "") -> Sequence[str]:
+        """Return the traceable functions whose names match a glob, sorted, without duplicates.
+
+        `module` narrows to a module (``vmlinux`` for the kernel proper; a glob too); empty means everywhere.
+        """
+
+    def function_modules(self, pattern: str, module: str) -> Sequence[tuple[str, str]]:
+        """Return (module, function) for all traceable functions that match two globs."""
+
+    def tracepoints(self, category: str, name: str) -> Sequence[tuple[str, str]]:
+        """Return the (category, name) that match two globs, sorted."""
+
+    def tracepoint_format(self, category: str, name: str) -> TracepointFormat:
+        """Return a tracepoint's fields.  Raises `NoSuchProbeError`."""
+
+    def near_probes(self, kind: str, name: str) -> Sequence[str]:
+        """Return existing names similar to `name` (``kprobe``: functions, ``tracepoint``: ``category:name``), best first."""
+
+    def kernel_config(self, option: str) -> str | None:
+        """Return the value of ``CONFIG_…`` (``y``, ``m``, a number), ``""`` when known to be unset, ``None`` when unknown."""
+
+    def syscall_prefix(self) -> str:
+        """Return what precedes a system call's name in kallsyms (``__x64_sys_``)."""
