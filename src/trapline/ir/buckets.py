@@ -12,8 +12,8 @@ def hist_index(value: int, bits: int = 0) -> int:
     """Return the bucket of `value` in a log2 histogram with ``2**bits`` sub-buckets per power of two.
 
     Bucket 0 holds negative values.  Values below ``2**bits`` have a bucket each, ``value + 1``.  For the others, with
-    ``shift = floor(log2(value)) - bits``, the bucket is ``(shift << bits) + (value >> shift) + 1``: the top ``bits + 1``
-    bits of the value, counted on from those of the power of two before.
+    ``shift = floor(log2(value)) - bits``, the bucket is ``(shift << bits) + (value >> shift) + 1``: the top
+    ``bits + 1`` bits of the value, counted on from those of the power of two before.
 
     Args:
         value: the value (s64).

@@ -96,16 +96,16 @@ def decode_object(data: bytes) -> spec.ObjectSpec:
     return decode(data, spec.ObjectSpec)
 
 
-def _to_plain(item: object, binary: bytearray) -> object:
-    kind = type(item)
+def _to_plain(item: Any, binary: bytearray) -> Any:
+    kind: type = type(item)
     if item is None or kind in (int, str, bool):
         return item
     if kind is bytes:
         start = len(binary)
-        binary += item  # type: ignore[operator]
+        binary += item
         return [start, len(binary) - start]
     if kind is tuple:
-        return [_to_plain(part, binary) for part in item]  # type: ignore[attr-defined]
+        return [_to_plain(part, binary) for part in item]
     if _classes().get(kind.__name__) is kind:
         return [kind.__name__, *(_to_plain(getattr(item, name), binary) for name in _field_names(kind))]
     raise TypeError(f"cannot serialise {kind.__name__}")
