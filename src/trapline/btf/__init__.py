@@ -1,1 +1,64 @@
-"""TODO: duty in one line."""
+"""BTF bytes ⇄ types; lookup by name; index for disk; C text and headers; a writer for small BTF blobs."""
+
+from __future__ import annotations
+
+from trapline.btf.database import Btf
+from trapline.btf.layout import Field, Step
+from trapline.btf.types import (
+    Array,
+    BtfType,
+    Const,
+    DataSec,
+    DeclTag,
+    Enum,
+    Enum64,
+    Enumerator,
+    Float,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Member,
+    Param,
+    Ptr,
+    Restrict,
+    SecVar,
+    Struct,
+    Typedef,
+    TypeTag,
+    Union,
+    Var,
+    Void,
+    Volatile,
+)
+
+__all__ = [
+    "Array",
+    "Btf",
+    "BtfType",
+    "Const",
+    "DataSec",
+    "DeclTag",
+    "Enum",
+    "Enum64",
+    "Enumerator",
+    "Field",
+    "Float",
+    "Func",
+    "FuncProto",
+    "Fwd",
+    "Int",
+    "Member",
+    "Param",
+    "Ptr",
+    "Restrict",
+    "SecVar",
+    "Step",
+    "Struct",
+    "TypeTag",
+    "Typedef",
+    "Union",
+    "Var",
+    "Void",
+    "Volatile",
+]
