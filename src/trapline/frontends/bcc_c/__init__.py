@@ -1,1 +1,1 @@
-"""TODO: duty in one line."""
+"""BCC's C dialect: libclang's syntax tree, lowered to the IR."""
