@@ -1,0 +1,290 @@
+"""Parse a program text: C preamble, config, imports, declarations, probes.
+
+kprobe:f /pid == 1/ { @ = count() }   →   Program(probes=(Probe(attach_points=(…), predicate=…, body=…),))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trapline.errors import ParseError
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace.cursor import SyntaxAbort
+from trapline.frontends.bpftrace.lexer import Kind
+from trapline.frontends.bpftrace.parse_attach_points import PROVIDERS, parse_attach_point, scan_attach_point
+from trapline.frontends.bpftrace.parse_statements import StatementParser, TooManyErrors
+from trapline.source import Diagnostic, Diagnostics, Source
+
+_DIRECTIVE = re.compile(r"#(?:[^\n\\]|\\\n|\\.)*", re.DOTALL)
+_C_WORDS = ("struct", "union", "enum", "typedef")
+_MAP_KINDS = ("hash", "lruhash", "percpuhash", "percpulruhash")
+
+
+def parse_program(source: Source, positional: Sequence[str] = ()) -> ast.Program:
+    """Parse `source`.
+
+    Args:
+        source: the program text.
+        positional: the script's arguments, which attach points may name as ``$1``.
+
+    Returns:
+        The syntax tree.
+
+    Raises:
+        ParseError: with every syntax error that was found.
+    """
+    diagnostics = Diagnostics()
+    parser = _ProgramParser(source, diagnostics, positional)
+    try:
+        program = parser.program()
+    except (SyntaxAbort, TooManyErrors):
+        program = None
+    errors = _distinct(diagnostics.errors)
+    if errors or program is None:
+        raise ParseError(errors)
+    return program
+
+
+def _distinct(errors: list[Diagnostic]) -> list[Diagnostic]:
+    seen: dict[tuple[str, int], Diagnostic] = {}
+    for error in errors:
+        seen.setdefault((error.message, error.span.start if error.span else -1), error)
+    return sorted(seen.values(), key=lambda e: e.span.start if e.span else -1)
+
+
+class _ProgramParser(StatementParser):
+    def __init__(self, source: Source, diagnostics: Diagnostics, positional: Sequence[str]) -> None:
+        super().__init__(source, diagnostics)
+        self._positional = positional
+        self._preamble: list[ast.CText] = []
+        self._config: list[ast.ConfigEntry] | None = None
+        self._imports: list[ast.Import] = []
+        self._maps: list[ast.MapDeclaration] = []
+        self._macros: list[ast.Macro] = []
+        self._functions: list[ast.Function] = []
+        self._probes: list[ast.Probe] = []
+
+    def program(self) -> ast.Program:
+        text = self.source.text
+        self.seek(text.find("\n") if text.startswith("#!") and "\n" in text else len(text) if text[:2] == "#!" else 0)
+        while self.token.kind is not Kind.END:
+            begin = self.token
+            try:
+                self._top_level()
+            except SyntaxAbort:
+                self.nesting = 0
+                self.in_predicate = False
+                self.recover(begin.span)
+                while self.at("}", ";"):
+                    self.advance()
+        if not (self._probes or self._macros or self._functions or self.diagnostics.errors):
+            end = self.source.span(0, min(1, len(text)))
+            self.fail(
+                "No probes to attach" if text.strip() else "the program is empty",
+                end,
+                "A program is at least: begin { … }",
+            )
+        return ast.Program(
+            self.source.span(0, len(text)),
+            self.source,
+            tuple(self._preamble),
+            tuple(self._config or ()),
+            tuple(self._imports),
+            tuple(self._maps),
+            tuple(self._macros),
+            tuple(self._functions),
+            tuple(self._probes),
+        )
+
+    def _top_level(self) -> None:
+        token = self.token
+        if self.accept(";"):
+            return
+        if self.at("#"):
+            self._directive()
+        elif self.at(*_C_WORDS):
+            self._c_definition()
+        elif self.at("config") and self.peek().is_("="):
+            self._config_block()
+        elif self.at("import") and self.peek().kind is Kind.STRING:
+            if self._probes:
+                self.diagnostics.error("imports stand before the probes", token.span)
+            self._imports.append(self.import_())
+        elif self.at("let"):
+            self._map_declaration()
+        elif self.at("macro") and self.peek().kind is Kind.NAME:
+            self._macro()
+        elif self.at("fn") and self.peek().kind is Kind.NAME:
+            self._function()
+        else:
+            self._probe()
+
+    def _definitions_first(self) -> None:
+        if self._probes or self._config is not None or self._imports or self._macros:
+            self.diagnostics.error(
+                "C definitions stand before everything else", self.token.span, "Move them to the top of the program."
+            )
+
+    def _directive(self) -> None:
+        self._definitions_first()
+        start = self.token.span.start
+        match = _DIRECTIVE.match(self.source.text, start)
+        end = match.end() if match else start + 1
+        self._c_text(start, end)
+
+    def _c_definition(self) -> None:
+        self._definitions_first()
+        start = self.token.span
+        depth = 0
+        while not (depth == 0 and self.at(";")):
+            if self.token.kind is Kind.END:
+                self.fail("syntax error, unexpected end of file, expected ';' after a C definition", start)
+            depth += self.at("{") - self.at("}")
+            self._skip()
+            if depth == 0 and self.previous_is_brace() and not self.at(";"):
+                break  # the semicolon after a struct may be left out when the next thing starts a line
+        self._c_text(start.start, self.token.span.end if self.at(";") else self._last_end)
+
+    def previous_is_brace(self) -> bool:
+        """Tell whether the token just skipped was ``}`` and a new line follows it."""
+        before = self.source.text[: self.token.span.start].rstrip(" \t")
+        self._last_end = len(before.rstrip())
+        return before.endswith("\n") and before.rstrip().endswith("}")
+
+    def _c_text(self, start: int, end: int) -> None:
+        span = self.source.span(start, end)
+        self._preamble.append(ast.CText(span, span.text))
+        self.previous = span
+        self.seek(end)
+
+    def _config_block(self) -> None:
+        token = self.advance()
+        if self._config is not None:
+            self.diagnostics.error("only one config block is allowed", token.span)
+        if self._probes or self._macros:
+            self.diagnostics.error("the config block stands before the probes", token.span)
+        self._config = self._config or []
+        self.expect("=")
+        self.expect("{")
+        while not self.accept("}"):
+            key = self.expect_kind(Kind.NAME, "a name of a setting or '}'")
+            self.expect("=")
+            value = self._config_value()
+            self._config.append(ast.ConfigEntry(self.span_from(key.span), key.text, value))
+            if not self.accept(";", ",") and not self.at("}"):
+                self.fail_expected("';' or '}'")
+        self.accept(";")
+
+    def _config_value(self) -> int | str | bool:
+        token = self.token
+        if token.kind is Kind.INTEGER:
+            self.advance()
+            return int(token.value)
+        if token.kind is Kind.STRING:
+            self.advance()
+            assert isinstance(token.value, bytes)
+            return token.value.decode("utf-8", "surrogateescape")
+        word = self.expect_kind(Kind.NAME, "a value").text
+        return word == "true" if word in ("true", "false") else word
+
+    def _map_declaration(self) -> None:
+        start = self.advance().span
+        if self.token.kind is Kind.VARIABLE:
+            self.fail("a variable is declared inside a probe, not at the top level", self.token.span)
+        name = self.expect_kind(Kind.MAP, "a map")
+        self.expect("=")
+        kind = self.expect_kind(Kind.NAME, "a map type")
+        if kind.text not in _MAP_KINDS:
+            self.diagnostics.error(
+                f"Invalid bpf map type: {kind.text}", kind.span, "Valid map types: " + ", ".join(_MAP_KINDS) + "."
+            )
+        self.expect("(")
+        entries = self.expression()
+        self.expect(")")
+        span = self.span_from(start)
+        if not self.accept(";") and self.token.kind is not Kind.END:
+            self.fail_expected("';'")
+        self._maps.append(ast.MapDeclaration(span, ast.MapName(name.span, name.text), kind.text, entries))
+
+    def _macro(self) -> None:
+        start = self.advance().span
+        name = self.expect_kind(Kind.NAME).text
+        self.expect("(")
+        parameters: list[ast.Variable | ast.MapName | ast.Identifier] = []
+        while not self.at(")"):
+            token = self.token
+            self.advance()
+            if token.kind is Kind.VARIABLE:
+                parameters.append(ast.Variable(token.span, token.text[1:]))
+            elif token.kind is Kind.MAP:
+                parameters.append(ast.MapName(token.span, token.text))
+            elif token.kind is Kind.NAME:
+                parameters.append(ast.Identifier(token.span, token.text))
+            else:
+                self.fail("a macro's parameter is a $variable, an @map or a name", token.span)
+            if not self.accept(","):
+                break
+        self.expect(")")
+        head = self.span_from(start)
+        self._macros.append(ast.Macro(head, name, tuple(parameters), self.block()))
+
+    def _function(self) -> None:
+        start = self.advance().span
+        name = self.expect_kind(Kind.NAME).text
+        self.expect("(")
+        parameters: list[tuple[ast.Variable, ast.TypeExpr]] = []
+        while not self.at(")"):
+            token = self.expect_kind(Kind.VARIABLE, "a parameter")
+            self.expect(":")
+            parameters.append((ast.Variable(token.span, token.text[1:]), self.type()))
+            if not self.accept(","):
+                break
+        self.expect(")")
+        result = self.type() if self.accept(":") else None
+        head = self.span_from(start)
+        self._functions.append(ast.Function(head, name, tuple(parameters), result, self.block()))
+
+    def _probe(self) -> None:
+        start = self.token.span
+        points: list[ast.AttachPoint] = []
+        position = start.start
+        while True:
+            position = self.lexer.skip_blank(position)
+            end = scan_attach_point(self.source, position)
+            span = self.source.span(position, max(end, min(position + 1, len(self.source.text))))
+            if end == position:
+                self.seek(position)
+                self.fail_expected("an attach point", "An attach point is PROVIDER:…, for example kprobe:do_nanosleep.")
+            point = parse_attach_point(span, self._positional, self.diagnostics)
+            if point is not None:
+                points.append(point)
+            self.previous = span
+            self.seek(end)
+            if not self.at(","):
+                break
+            position = self.token.span.end
+            if self.lexer.token(position).is_("{", "/"):  # a trailing comma
+                self.advance()
+                break
+        predicate = self._predicate() if self.at("/") else None
+        if not self.at("{"):
+            self._explain_missing_block(points)
+        head = self.span_from(start)
+        body = self.block()
+        if points or self.diagnostics.errors:
+            self._probes.append(ast.Probe(head, tuple(points), predicate, body))
+
+    def _explain_missing_block(self, points: list[ast.AttachPoint]) -> None:
+        hints: tuple[str, ...] = ()
+        if points and points[-1].provider not in PROVIDERS:
+            hints = ("An attach point is PROVIDER:…, for example kprobe:do_nanosleep.",)
+        self.fail_expected("'{'", *hints)
+
+    def _predicate(self) -> ast.Expr:
+        self.expect("/")
+        self.in_predicate = True
+        predicate = self.expression()
+        self.in_predicate = False
+        self.expect("/", "A predicate is written /condition/ before the block.")
+        return predicate
