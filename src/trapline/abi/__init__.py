@@ -1,1 +1,1 @@
-"""TODO: duty in one line."""
+"""Kernel ABI as data: constants, struct layouts, instruction encoding, and register tables per architecture."""

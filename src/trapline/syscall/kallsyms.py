@@ -1,0 +1,138 @@
+"""/proc/kallsyms: names to addresses and back."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from functools import cached_property
+from typing import NamedTuple
+
+from trapline.errors import PrivilegeError, TargetError
+
+_PATH = "/proc/kallsyms"
+_TEXT = "tTwW"
+
+
+class Symbol(NamedTuple):
+    """A kernel symbol: address, the kernel's type letter, name, and module (empty for the kernel proper)."""
+
+    address: int
+    type: str
+    name: str
+    module: str
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is code."""
+        return self.type in _TEXT
+
+
+class SymbolTable:
+    """The kernel's symbols at one moment.
+
+    Nothing is parsed before it is asked for: looking up a single name scans the text, looking up addresses builds the
+    sorted table.
+
+    Args:
+        text: contents of ``/proc/kallsyms``.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def restricted(self) -> bool:
+        """Whether the kernel hides the addresses (``kernel.kptr_restrict``): all of them are zero then."""
+        return not re.search(r"^0*[1-9a-f]", self._text, re.MULTILINE)
+
+    def find(self, name: str, module: str | None = None) -> list[Symbol]:
+        """Return the symbols called `name`, lowest address first.
+
+        Args:
+            name: the exact name.
+            module: only of this module (empty or ``vmlinux``: the kernel proper); ``None`` for any.
+        """
+        pattern = re.compile(rf"^([0-9a-f]+) (\w) {re.escape(name)}(?:\t\[(.*)\])?$", re.MULTILINE)
+        found = [Symbol(int(m[1], 16), m[2], name, m[3] or "") for m in pattern.finditer(self._text)]
+        if module is not None:
+            wanted = "" if module == "vmlinux" else module
+            found = [s for s in found if s.module == wanted]
+        return sorted(found)
+
+    def address(self, name: str) -> int | None:
+        """Return the address of symbol `name`, or ``None`` when there is none or addresses are hidden."""
+        found = self.find(name)
+        return found[0].address or None if found else None
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Type letter by name, for everything (the last one wins where a name repeats)."""
+        result: dict[str, str] = {}
+        for line in self._text.splitlines():
+            parts = line.split(None, 3)
+            if len(parts) >= 3:
+                result[parts[2]] = parts[1]
+        return result
+
+    def functions(self) -> list[tuple[str, str]]:
+        """Return the (name, module) of everything that is code."""
+        pattern = re.compile(r"^[0-9a-f]+ [tTwW] ([^\t\n]+)(?:\t\[(.*)\])?$", re.MULTILINE)
+        return [(m[1], m[2] or "") for m in pattern.finditer(self._text)]
+
+    def variants(self, name: str) -> list[str]:
+        """Return the compiler's variants of function `name`: ``name.isra.0``, ``name.constprop.0.cold`` and so on."""
+        pattern = re.compile(rf"^[0-9a-f]+ [tTwW] ({re.escape(name)}\.[^\t\n]+)", re.MULTILINE)
+        return sorted(set(pattern.findall(self._text)))
+
+    @cached_property
+    def _sorted(self) -> tuple[list[int], list[tuple[int, str, str]]]:
+        symbols = []
+        for line in self._text.splitlines():
+            address, kind, name = line.split(None, 2)
+            if kind in "aA":  # absolute: per-CPU offsets and the like
+                continue
+            name, _, module = name.partition("\t")
+            symbols.append((int(address, 16), name, module[1:-1]))
+        # Stable: of the names at one address the first that the kernel lists comes first.
+        symbols.sort(key=lambda s: s[0])
+        return [s[0] for s in symbols], symbols
+
+    def symbolize(self, address: int) -> tuple[str, int, str] | None:
+        """Return (name, offset into it, module) of the code or data at `address`; ``None`` below the first symbol."""
+        addresses, symbols = self._sorted
+        index = bisect_right(addresses, address) - 1
+        if index < 0 or addresses[index] == 0:
+            return None
+        start, name, module = symbols[index]
+        # Aliases share an address: the kernel's own lookup reports the first.
+        while index and addresses[index - 1] == start:
+            index -= 1
+            _, name, module = symbols[index]
+        return name, address - start, module
+
+    def extent(self, address: int) -> int | None:
+        """Return the bytes between the start of the symbol at `address` and the next one (its size for the kernel)."""
+        addresses, _ = self._sorted
+        index = bisect_right(addresses, address) - 1
+        if index < 0:
+            return None
+        following = bisect_right(addresses, addresses[index])
+        return addresses[following] - addresses[index] if following < len(addresses) else None
+
+
+def read_kallsyms(path: str = _PATH) -> SymbolTable:
+    """Read the kernel's symbols.
+
+    Raises:
+        TargetError: the kernel has no CONFIG_KALLSYMS.
+        PrivilegeError: the file is not readable.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return SymbolTable(file.read())
+    except FileNotFoundError:
+        raise TargetError(
+            f"{path} does not exist", hint="needs a kernel with CONFIG_KALLSYMS and /proc mounted"
+        ) from None
+    except PermissionError:
+        raise PrivilegeError(f"cannot read {path}", hint="run as root") from None

@@ -1,0 +1,202 @@
+"""What the machine says about itself: kernel release and configuration, CPUs, modules, limits."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import gzip
+import os
+import resource
+import stat
+from dataclasses import dataclass
+
+from trapline.errors import PrivilegeError, TargetError
+
+VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
+_BTF_ROOT = "/sys/kernel/btf"
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """Parse the kernel's CPU lists: ``0-3,8`` is (0, 1, 2, 3, 8)."""
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        if part:
+            low, _, high = part.partition("-")
+            cpus.extend(range(int(low), int(high or low) + 1))
+    return tuple(cpus)
+
+
+def _cpus(kind: str) -> tuple[int, ...]:
+    try:
+        with open(f"/sys/devices/system/cpu/{kind}", encoding="ascii") as file:
+            return parse_cpu_list(file.read())
+    except OSError:
+        return tuple(range(os.cpu_count() or 1))
+
+
+def online_cpus() -> tuple[int, ...]:
+    """Return the CPUs that run now."""
+    return _cpus("online")
+
+
+@functools.cache
+def possible_cpus() -> tuple[int, ...]:
+    """Return the CPUs that the kernel has room for; per-CPU map values have one part for each."""
+    return _cpus("possible")
+
+
+def page_size() -> int:
+    """Return the bytes of a page."""
+    return os.sysconf("SC_PAGE_SIZE")
+
+
+def kernel_release() -> str:
+    """Return the kernel's release (``uname -r``)."""
+    return os.uname().release
+
+
+def parse_version_code(release: str, version: str = "") -> int:
+    """Return ``LINUX_VERSION_CODE`` from the texts of uname(2).
+
+    Distributions put the true patch level elsewhere: Debian's in `version` (``Debian 6.1.76-1``).
+    """
+    text = release
+    for word in version.replace("(", " ").split():
+        if word[:1].isdigit() and word.count(".") >= 2 and "Debian" in version:
+            text = word
+    numbers = []
+    for part in text.split(".")[:3]:
+        digits = ""
+        for character in part:
+            if not character.isdigit():
+                break
+            digits += character
+        numbers.append(int(digits or 0))
+    major, minor, patch = [*numbers, 0, 0, 0][:3]
+    return major << 16 | minor << 8 | min(patch, 255)
+
+
+def version_code() -> int:
+    """Return ``LINUX_VERSION_CODE`` of the running kernel."""
+    names = os.uname()
+    return parse_version_code(names.release, names.version)
+
+
+def boot_id() -> str:
+    """Return the random id of this boot, or an empty string."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+@functools.cache
+def kernel_config() -> dict[str, str] | None:
+    """Return the kernel's build configuration (``CONFIG_X`` → ``y``, ``m``, number …); ``None`` when not available."""
+    release = kernel_release()
+    for path in ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config"):
+        try:
+            if path.endswith(".gz"):
+                with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+                    return parse_kernel_config(file.read())
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return parse_kernel_config(file.read())
+        except OSError:
+            continue
+    return None
+
+
+def parse_kernel_config(text: str) -> dict[str, str]:
+    """Parse a kernel's ``.config``; options that are not set are absent."""
+    options = {}
+    for line in text.splitlines():
+        name, sign, value = line.partition("=")
+        if sign and name.startswith("CONFIG_"):
+            options[name] = value.strip().strip('"')
+    return options
+
+
+@dataclass(frozen=True)
+class Module:
+    """A loaded kernel module: its name, its size in bytes, and where it is (0 when hidden)."""
+
+    name: str
+    size: int
+    address: int
+
+
+def loaded_modules() -> list[Module]:
+    """Return the loaded kernel modules."""
+    modules = []
+    try:
+        with open("/proc/modules", encoding="ascii", errors="replace") as file:
+            for line in file:
+                parts = line.split()
+                address = int(parts[5], 16) if len(parts) > 5 else 0
+                modules.append(Module(parts[0], int(parts[1]), address))
+    except FileNotFoundError:
+        return []  # a kernel without CONFIG_MODULES
+    return modules
+
+
+def read_btf(module: str = "") -> bytes | None:
+    """Return the kernel's BTF, or a module's split BTF; ``None`` when there is none.
+
+    Raises:
+        PrivilegeError: it is there but not readable.
+    """
+    path = f"{_BTF_ROOT}/{module}" if module else VMLINUX_BTF
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise PrivilegeError(f"cannot read {path}", hint="run as root") from None
+
+
+def has_btf() -> bool:
+    """Return whether the kernel describes its types."""
+    return os.path.exists(VMLINUX_BTF)
+
+
+def btf_modules() -> list[str]:
+    """Return the modules that have BTF, sorted."""
+    return sorted(os.path.basename(p) for p in glob.glob(f"{_BTF_ROOT}/*") if not p.endswith("/vmlinux"))
+
+
+def require_btf() -> bytes:
+    """Return the kernel's BTF.
+
+    Raises:
+        TargetError: the kernel has none.
+    """
+    data = read_btf()
+    if data is None:
+        raise TargetError("this kernel has no BTF", hint="needs CONFIG_DEBUG_INFO_BTF; without it types are unknown")
+    return data
+
+
+def raise_memlock_limit() -> bool:
+    """Lift RLIMIT_MEMLOCK, which kernels before 5.11 charge BPF memory to; return whether it worked.
+
+    Failing needs CAP_SYS_RESOURCE and is no error: newer kernels do not look at the limit.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def pid_namespace() -> tuple[int, int] | None:
+    """Return (device, inode) of this process's pid namespace when it is not the initial one, else ``None``."""
+    initial_inode = 0xEFFFFFFC  # PROC_PID_INIT_INO
+    try:
+        found = os.stat("/proc/self/ns/pid")
+    except OSError:
+        return None
+    if found.st_ino == initial_inode or not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_dev, found.st_ino

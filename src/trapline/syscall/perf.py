@@ -1,0 +1,112 @@
+"""perf_event_open(2), its ioctls, and the dynamic PMUs of sysfs."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from functools import cache
+
+from trapline.abi import perf as abi
+from trapline.abi.perf import PerfEventAttr
+from trapline.errors import KernelError
+from trapline.syscall.fd import Fd
+from trapline.syscall.libc import syscall
+
+_PMU_ROOT = "/sys/bus/event_source/devices"
+
+
+def open_perf_event(attr: PerfEventAttr, *, pid: int = -1, cpu: int = -1, what: str = "perf event") -> Fd:
+    """perf_event_open(2), close-on-exec, in no group.
+
+    Args:
+        attr: the event.
+        pid: a process, or -1 for all (then `cpu` must be given).
+        cpu: a CPU, or -1 for any (then `pid` must be given).
+        what: for messages.
+
+    Raises:
+        KernelError: the kernel refused; ``errno`` tells why.
+    """
+    buffer = ctypes.create_string_buffer(attr.encode(), abi.ATTR_SIZE)
+    result = syscall("perf_event_open", ctypes.addressof(buffer), pid, cpu, -1, abi.PERF_FLAG_FD_CLOEXEC)
+    if result < 0:
+        raise KernelError(f"cannot open {what}: {os.strerror(-result)}", errno=-result)
+    return Fd(result, what)
+
+
+def open_probe_event(
+    pmu_type: int,
+    *,
+    name: str = "",
+    offset: int = 0,
+    config: int = 0,
+    pid: int = -1,
+    cpu: int = 0,
+    what: str = "probe",
+) -> Fd:
+    """Open an event of the kprobe or uprobe PMU.
+
+    Args:
+        pmu_type: what `pmu_type` said.
+        name: function (kprobe) or path (uprobe); empty for a kprobe at an absolute address.
+        offset: from the function or in the file; the address itself when `name` is empty.
+        config: the PMU's bits (return probe, reference counter).
+        pid: a process, or -1.
+        cpu: the CPU that the event is opened on (the probe fires on all of them); -1 with `pid`.
+        what: for messages.
+    """
+    text = ctypes.create_string_buffer(os.fsencode(name)) if name else None
+    attr = PerfEventAttr(
+        type=pmu_type,
+        config=config,
+        config1=ctypes.addressof(text) if text is not None else 0,
+        config2=offset,
+        sample_period=1,
+        wakeup_events=1,
+    )
+    return open_perf_event(attr, pid=pid, cpu=cpu, what=what)
+
+
+def ioctl_perf(fd: int, request: int, argument: int = 0) -> int:
+    """Make a perf ioctl; return 0, or ``-errno``."""
+    try:
+        fcntl.ioctl(fd, request, argument)
+    except OSError as error:
+        return -(error.errno or errno.EINVAL)
+    return 0
+
+
+def read_event_id(fd: int) -> int:
+    """Return the kernel's id of an open perf event."""
+    buffer = bytearray(8)
+    fcntl.ioctl(fd, abi.PERF_EVENT_IOC_ID, buffer)
+    number: int = struct.unpack("=Q", buffer)[0]
+    return number
+
+
+@cache
+def pmu_type(name: str) -> int | None:
+    """Return the type number of the dynamic PMU `name` (``kprobe``, ``uprobe``); ``None`` when the kernel lacks it."""
+    try:
+        with open(f"{_PMU_ROOT}/{name}/type", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def pmu_bit(name: str, field: str) -> int | None:
+    """Return the lowest bit of format `field` in the config of PMU `name` (``retprobe`` is usually bit 0)."""
+    try:
+        with open(f"{_PMU_ROOT}/{name}/format/{field}", encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    kind, _, bits = text.partition(":")
+    if kind != "config":
+        return None
+    low = bits.partition("-")[0]
+    return int(low) if low.isdigit() else None

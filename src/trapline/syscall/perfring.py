@@ -1,0 +1,126 @@
+"""The consumer's side of a perf event's ring: what PERF_EVENT_ARRAY maps deliver to."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import NamedTuple
+
+from trapline.abi import perf as abi
+from trapline.abi.perf import PerfEventAttr
+from trapline.errors import ClosedError, KernelError
+from trapline.syscall.libc import Mapping
+from trapline.syscall.perf import ioctl_perf, open_perf_event
+
+_U32 = struct.Struct("=I")
+_LOST = struct.Struct("=QQ")
+
+
+class PerfBatch(NamedTuple):
+    """What was read: the bytes of each sample in order, and how many the kernel dropped for want of space."""
+
+    samples: list[bytes]
+    lost: int
+
+
+class PerfRing:
+    """A BPF output event on one CPU and its ring.
+
+    Args:
+        cpu: the CPU.
+        pages: size of the ring in pages, a power of two.
+        wakeup_events: wake a waiting reader after so many samples.
+        pid: only samples of this process, or -1.
+
+    Raises:
+        KernelError: the event could not be opened or mapped (``kernel.perf_event_mlock_kb``).
+    """
+
+    def __init__(self, cpu: int, pages: int, *, wakeup_events: int = 1, pid: int = -1) -> None:
+        if pages < 1 or pages & (pages - 1):
+            raise ValueError(f"the number of pages must be a power of two, not {pages}")
+        page = os.sysconf("SC_PAGE_SIZE")
+        attr = PerfEventAttr(
+            type=abi.PERF_TYPE_SOFTWARE,
+            config=abi.PERF_COUNT_SW_BPF_OUTPUT,
+            sample_type=abi.PERF_SAMPLE_RAW,
+            sample_period=1,
+            wakeup_events=wakeup_events,
+        )
+        self.cpu = cpu
+        self.size = pages * page
+        self.fd = open_perf_event(attr, pid=pid, cpu=cpu, what=f"perf ring on CPU {cpu}")
+        try:
+            self._map = Mapping(self.fd.fileno(), page + self.size, writable=True, what=f"perf ring on CPU {cpu}")
+        except BaseException:
+            self.fd.close()
+            raise
+        self._head = ctypes.c_uint64.from_address(self._map.address + abi.MMAP_PAGE_DATA_HEAD)
+        self._tail = ctypes.c_uint64.from_address(self._map.address + abi.MMAP_PAGE_DATA_TAIL)
+        self._data = self._map.view[page:]
+        result = ioctl_perf(self.fd.fileno(), abi.PERF_EVENT_IOC_ENABLE)
+        if result < 0:
+            self.close()
+            raise KernelError(f"cannot enable the perf ring on CPU {cpu}: {os.strerror(-result)}", errno=-result)
+
+    def fileno(self) -> int:
+        """Return the event's descriptor, for polling and for the map's element."""
+        return self.fd.fileno()
+
+    def pending(self) -> bool:
+        """Whether there is anything to read."""
+        self._check()
+        return self._head.value != self._tail.value
+
+    def take(self, limit: int = 0) -> PerfBatch:
+        """Take the records out of the ring, up to what was there when the call began.
+
+        Args:
+            limit: at most so many records; 0 means all.
+        """
+        self._check()
+        tail, head = self._tail.value, self._head.value
+        samples: list[bytes] = []
+        lost = 0
+        taken = 0
+        while tail < head:
+            kind, _misc, size = abi.RECORD_HEADER.unpack(self._bytes(tail, abi.RECORD_HEADER.size))
+            if size < abi.RECORD_HEADER.size:
+                raise KernelError(f"perf ring on CPU {self.cpu} is corrupt: record of {size} bytes")
+            body = self._bytes(tail + abi.RECORD_HEADER.size, size - abi.RECORD_HEADER.size)
+            tail += size
+            if kind == abi.PERF_RECORD_SAMPLE:
+                (length,) = _U32.unpack_from(body)
+                samples.append(body[4 : 4 + length])
+            elif kind == abi.PERF_RECORD_LOST:
+                lost += _LOST.unpack_from(body)[1]
+            taken += 1
+            if limit and taken >= limit:
+                break
+        self._tail.value = tail
+        return PerfBatch(samples, lost)
+
+    def _bytes(self, position: int, size: int) -> bytes:
+        start = position & (self.size - 1)
+        end = start + size
+        if end <= self.size:
+            return bytes(self._data[start:end])
+        return bytes(self._data[start:]) + bytes(self._data[: end - self.size])
+
+    def close(self) -> None:
+        """Unmap the ring and close the event; closing twice is allowed."""
+        if not self.fd.closed:
+            self._data.release()
+            self._map.close()
+            self.fd.close()
+
+    def _check(self) -> None:
+        if self.fd.closed:
+            raise ClosedError(f"perf ring on CPU {self.cpu} is closed")
+
+    def __enter__(self) -> PerfRing:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

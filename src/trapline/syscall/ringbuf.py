@@ -1,0 +1,151 @@
+"""The consumer's side of a BPF_MAP_TYPE_RINGBUF."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
+from trapline.errors import ClosedError
+from trapline.syscall.libc import Mapping
+
+_LENGTH = struct.Struct("=I")
+_FLAGS = BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT
+
+
+class RingChunk(NamedTuple):
+    """Records that were taken out of the ring: `records` are (offset, length) in `data`, which is a copy."""
+
+    data: bytes
+    records: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class RingAddresses:
+    """Where native code finds the ring.
+
+    `consumer` and `producer` are the addresses of the two u64 positions, `data` of the data, which is mapped twice in a
+    row, `mask` is its size minus 1.
+    """
+
+    consumer: int
+    producer: int
+    data: int
+    mask: int
+
+
+class RingBuffer:
+    """A mapped ring buffer; one consumer at a time.
+
+    The kernel publishes a record by clearing the busy bit of its length, and frees space by our consumer position.
+    The data is mapped twice in a row, so a record is always contiguous.
+
+    Args:
+        map_fd: the map; the mapping outlives it.
+        size: its ``max_entries``, in bytes: a power of two and a multiple of the page size.
+    """
+
+    def __init__(self, map_fd: int, size: int) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        self.size = size
+        self._mask = size - 1
+        self._consumer_map = Mapping(map_fd, page, 0, writable=True, what="ring buffer")
+        try:
+            self._producer_map = Mapping(map_fd, page + 2 * size, page, what="ring buffer")
+        except BaseException:
+            self._consumer_map.close()
+            raise
+        # One aligned 8-byte store or load each: ctypes and a cast memoryview do no more than that.
+        self._consumer = ctypes.c_uint64.from_address(self._consumer_map.address)
+        self._producer = ctypes.c_uint64.from_address(self._producer_map.address)
+        self._data = self._producer_map.view[page:]
+        self._addresses = RingAddresses(
+            consumer=self._consumer_map.address,
+            producer=self._producer_map.address,
+            data=self._producer_map.address + page,
+            mask=self._mask,
+        )
+        self._closed = False
+
+    @property
+    def addresses(self) -> RingAddresses:
+        """The ring for native readers; valid until `close`."""
+        self._check()
+        return self._addresses
+
+    def pending(self) -> bool:
+        """Whether the producer is ahead of us: a record is there, or is just being written."""
+        self._check()
+        return self._consumer.value != self._producer.value
+
+    @property
+    def producer_position(self) -> int:
+        """How many bytes were ever reserved (u64)."""
+        self._check()
+        return self._producer.value
+
+    @property
+    def consumer_position(self) -> int:
+        """How many bytes were ever taken out (u64)."""
+        self._check()
+        return self._consumer.value
+
+    def take(self, limit: int = 0) -> RingChunk:
+        """Take all finished records out of the ring, in order, up to the first that is still being written.
+
+        Args:
+            limit: at most so many records; 0 means all that were there when the call began.
+
+        Returns:
+            A copy of their bytes, and where each record is in it.  Discarded records are skipped.
+        """
+        self._check()
+        start = position = self._consumer.value
+        end = self._producer.value
+        if start == end:
+            return RingChunk(b"", [])
+        base = start & self._mask
+        data, unpack = self._data, _LENGTH.unpack_from
+        records: list[tuple[int, int]] = []
+        while position < end:
+            offset = base + (position - start)
+            (length,) = unpack(data, offset if offset <= self._mask else offset - self.size)
+            if length & BPF_RINGBUF_BUSY_BIT:
+                break
+            size = length & ~_FLAGS
+            if not length & BPF_RINGBUF_DISCARD_BIT:
+                records.append((position - start + BPF_RINGBUF_HDR_SZ, size))
+            position += (size + BPF_RINGBUF_HDR_SZ + 7) & ~7
+            if limit and len(records) >= limit:
+                break
+        copied = bytes(data[base : base + (position - start)])
+        self._consumer.value = position
+        return RingChunk(copied, records)
+
+    def records(self, limit: int = 0) -> Iterator[bytes]:
+        """Take finished records out of the ring and yield the bytes of each."""
+        data, places = self.take(limit)
+        for offset, length in places:
+            yield data[offset : offset + length]
+
+    def close(self) -> None:
+        """Unmap the ring; closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._data.release()
+            self._consumer_map.close()
+            self._producer_map.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClosedError("ring buffer is closed")
+
+    def __enter__(self) -> RingBuffer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

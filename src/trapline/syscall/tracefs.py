@@ -1,0 +1,170 @@
+"""tracefs: where it is mounted, and what it lists: traceable functions, events, their formats, the trace pipe."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from functools import cache
+
+from trapline.abi.tracepoint import TracepointFormat, parse_tracepoint_format
+from trapline.errors import KernelError, NoSuchProbeError, PrivilegeError, TargetError
+
+MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+MOUNT_HINT = "mount it: mount -t tracefs tracefs /sys/kernel/tracing"
+_READ_SIZE = 1 << 16
+
+
+@cache
+def _find(points: tuple[str, ...]) -> str:
+    denied = False
+    for point in points:
+        try:
+            if os.path.exists(f"{point}/events"):
+                return point
+            os.listdir(point)
+        except PermissionError:
+            denied = True
+        except OSError:
+            continue
+    if denied:
+        raise PrivilegeError("tracefs is not readable for this user", hint="run as root")
+    raise TargetError("tracefs is not mounted", hint=MOUNT_HINT)
+
+
+def tracefs_path() -> str:
+    """Return the directory where tracefs is mounted.
+
+    Raises:
+        TargetError: it is not mounted; the hint says how to.
+        PrivilegeError: it is mounted, but not readable.
+    """
+    return _find(MOUNT_POINTS)
+
+
+def _read(name: str) -> str:
+    path = f"{tracefs_path()}/{name}"
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except PermissionError:
+        raise PrivilegeError(f"cannot read {path}", hint="run as root") from None
+
+
+def read_filter_functions() -> list[tuple[str, str]]:
+    """Return the (function, module) that ftrace can trace; the module is empty for the kernel proper.
+
+    Raises:
+        TargetError: no tracefs, or a kernel without CONFIG_DYNAMIC_FTRACE.
+    """
+    try:
+        text = _read("available_filter_functions")
+    except FileNotFoundError:
+        raise TargetError("this kernel does not list traceable functions", hint="needs CONFIG_DYNAMIC_FTRACE") from None
+    functions = []
+    for line in text.splitlines():
+        name, _, module = line.partition(" ")
+        functions.append((name, module.strip(" []\t")))
+    return functions
+
+
+def read_events() -> list[tuple[str, str]]:
+    """Return the (category, name) of all tracepoints, in the kernel's order."""
+    return [(c, n) for c, _, n in (line.partition(":") for line in _read("available_events").splitlines()) if n]
+
+
+def read_event_format(category: str, name: str) -> TracepointFormat:
+    """Return the fields of tracepoint `category`:`name`.
+
+    Raises:
+        NoSuchProbeError: there is no such tracepoint.
+        TargetError: no tracefs.
+    """
+    if "/" in category or "/" in name or not category or not name:
+        raise NoSuchProbeError(f"tracepoint {category}:{name} does not exist")
+    try:
+        return parse_tracepoint_format(_read(f"events/{category}/{name}/format"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoSuchProbeError(f"tracepoint {category}:{name} does not exist") from None
+
+
+def read_event_id(category: str, name: str) -> int | None:
+    """Return the number of a tracepoint for perf_event_open(2), or ``None`` when there is no such tracepoint."""
+    if "/" in category or "/" in name or not category or not name:
+        return None
+    try:
+        return int(_read(f"events/{category}/{name}/id"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+class TracePipe:
+    """Reader of ``trace_pipe``: what ``bpf_trace_printk`` writes; reading removes it.
+
+    Every wait has a bound, and `wake_fd` (when given) ends a wait early.
+    """
+
+    def __init__(self) -> None:
+        path = f"{tracefs_path()}/trace_pipe"
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            raise PrivilegeError(f"cannot read {path}", hint="run as root") from None
+        except OSError as error:
+            raise KernelError(f"cannot open {path}: {error.strerror}", errno=error.errno or 0) from None
+        self._rest = b""
+
+    def fileno(self) -> int:
+        """Return the descriptor, for polling."""
+        return self._fd
+
+    def read_lines(self, timeout: float, wake_fd: int = -1) -> list[str]:
+        """Return the complete lines that are there, waiting at most `timeout` seconds for the first.
+
+        Args:
+            timeout: seconds; 0 does not wait.
+            wake_fd: when this descriptor becomes readable the wait ends with what there is.
+        """
+        if self._fd < 0:
+            raise KernelError("trace_pipe is closed")
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        if wake_fd >= 0:
+            poller.register(wake_fd, select.POLLIN)
+        lines = self._drain()
+        if not lines and timeout > 0:
+            poller.poll(timeout * 1000)
+            lines = self._drain()
+        return lines
+
+    def _drain(self) -> list[str]:
+        lines: list[str] = []
+        while True:
+            try:
+                data = os.read(self._fd, _READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                break
+            if not data:
+                break
+            *complete, self._rest = (self._rest + data).split(b"\n")
+            lines.extend(line.decode(errors="replace") for line in complete)
+            if len(data) < _READ_SIZE // 2 and lines:
+                break
+        return lines
+
+    def lines(self, timeout: float = 0.2) -> Iterator[str]:
+        """Yield lines until nothing comes for `timeout` seconds."""
+        while lines := self.read_lines(timeout):
+            yield from lines
+
+    def close(self) -> None:
+        """Close it; closing twice is allowed."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> TracePipe:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
