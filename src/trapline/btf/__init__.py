@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trapline.btf.database import Btf
+from trapline.btf.header import generate_header, header_for_identifiers
 from trapline.btf.layout import Field, Step
 from trapline.btf.types import (
     Array,
@@ -61,4 +62,6 @@ __all__ = [
     "Var",
     "Void",
     "Volatile",
+    "generate_header",
+    "header_for_identifiers",
 ]

@@ -143,8 +143,15 @@ def align_of(btf: TypeStore, type_id: int) -> int:
 
 
 def _align(btf: TypeStore, type_id: int, depth: int) -> int:
-    if depth > _MAX_DEPTH:
-        raise DecodeError(f"BTF type {type_id} contains itself")
+    known = btf.alignments.get(type_id)
+    if known is None:
+        if depth > _MAX_DEPTH:
+            raise DecodeError(f"BTF type {type_id} contains itself")
+        known = btf.alignments[type_id] = _compute_align(btf, type_id, depth)
+    return known
+
+
+def _compute_align(btf: TypeStore, type_id: int, depth: int) -> int:
     found = btf.resolved(type_id)
     if isinstance(found, t.Ptr):
         return POINTER_SIZE
@@ -153,7 +160,7 @@ def _align(btf: TypeStore, type_id: int, depth: int) -> int:
     if isinstance(found, t.Array):
         return _align(btf, found.element, depth + 1)
     if isinstance(found, (t.Struct, t.Union)):
-        return composite_align(btf, found, depth)
+        return 1 if is_packed(btf, found, depth) else _largest_align(btf, found, depth)
     if isinstance(found, t.Var):
         return _align(btf, found.type, depth + 1)
     return 1
@@ -164,19 +171,21 @@ def scalar_align(size: int) -> int:
     return min(size & -size or 1, 16)
 
 
-def composite_align(btf: TypeStore, found: t.Struct | t.Union, depth: int = 0) -> int:
-    """Return the alignment of a struct or union in C, 1 when only ``packed`` explains its layout."""
-    largest = 1
+def is_packed(btf: TypeStore, found: t.Struct | t.Union, depth: int = 0) -> bool:
+    """Tell whether only ``__attribute__((packed))`` explains the offsets and the size of a struct or union."""
     for member in found.members:
-        align = _align(btf, member.type, depth + 1)
         if member.bitfield_size:
             unit = 8 * size_of(btf, member.type)
-            start = member.bit_offset
-            if unit == 0 or start // unit != (start + member.bitfield_size - 1) // unit:
-                return 1
-            if not member.name:
-                continue
-        elif member.bit_offset % (8 * align):
-            return 1
-        largest = max(largest, align)
-    return 1 if found.size % largest else largest
+            last = member.bit_offset + member.bitfield_size - 1
+            if unit == 0 or member.bit_offset // unit != last // unit:
+                return True
+        elif member.bit_offset % (8 * _align(btf, member.type, depth + 1)):
+            return True
+    return found.size % _largest_align(btf, found, depth) != 0
+
+
+def _largest_align(btf: TypeStore, found: t.Struct | t.Union, depth: int) -> int:
+    return max(
+        (_align(btf, m.type, depth + 1) for m in found.members if m.name or not m.bitfield_size),
+        default=1,
+    )

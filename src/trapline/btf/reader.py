@@ -94,6 +94,7 @@ class TypeStore:
         self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, t.BtfType] = {0: t.Void()}
         self._found: dict[str, tuple[int, ...]] = {}
+        self.alignments: dict[int, int] = {}  # kept by `trapline.btf.layout`
 
     def _identify(self) -> int:
         """Hash the header and samples of the bytes: enough to tell one kernel build from another, in microseconds."""
@@ -238,7 +239,8 @@ class TypeStore:
             words = unpack_from(f"<{3 * count}I", view, body)
             return t.DataSec(name, value, tuple(map(t.SecVar, words[::3], words[1::3], words[2::3])))
         if kind == t.BTF_KIND_DECL_TAG:
-            return t.DeclTag(name, value, *unpack_from("<i", view, body), flag)
+            (component,) = unpack_from("<i", view, body)
+            return t.DeclTag(name, value, component, flag)
         return _decode_plain(kind, name, value, flag)
 
     def _enumerator_values(self, names: Sequence[int], values: Sequence[int]) -> tuple[t.Enumerator, ...]:
