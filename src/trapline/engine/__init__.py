@@ -1,1 +1,1 @@
-"""TODO: duty in one line."""
+"""Sessions: compile, load, attach, run, close; and the compile cache.  Knows no language."""

@@ -1,0 +1,115 @@
+"""From text to an `ObjectSpec`: front end, code generator, and the cache in front of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trapline.engine.cache import Cache
+from trapline.engine.recording import Fact, RecordingTarget, still_true
+from trapline.errors import DecodeError
+from trapline.ir import serial
+from trapline.ir.spec import ModuleSpec, ObjectSpec
+from trapline.source import Diagnostic, Severity, Source
+
+if TYPE_CHECKING:
+    from trapline.ir.target import Target
+
+# A front end: source and target in, IR and warnings out.
+Frontend = Callable[[Source, "Target"], tuple[ModuleSpec, Sequence[Diagnostic]]]
+# Receives the name of a compiler stage and its text (``-d``).
+Dump = Callable[[str, str], None]
+
+_VERSION = "1"  # of the cache's contents; a change of trapline's own version counts too
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An object and the warnings of its compilation."""
+
+    object: ObjectSpec
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+def compile_source(
+    source: Source,
+    frontend: Frontend,
+    target: Target,
+    *,
+    options: str = "",
+    cache: Cache | None = None,
+    dump: Dump | None = None,
+) -> Compiled:
+    """Compile a program, or take it from the cache.
+
+    Args:
+        source: the program.
+        frontend: what makes IR of it.
+        target: the machine to compile for.
+        options: everything else that the front end depends on, as text: part of the cache's key.
+        cache: where compiled programs are kept; ``None`` compiles always.
+        dump: receives the stages; it makes every stage run.
+
+    Raises:
+        SourceError: the program is wrong.
+        TargetError: the machine lacks what it needs.
+    """
+    if cache is None or cache.directory is None or dump is not None:
+        return _compile(source, frontend, target, dump)
+    key = _key(source, options, target)
+    blob = cache.get(key)
+    if blob is not None:
+        found = _decode(blob, source, target)
+        if found is not None:
+            return found
+    recorder = RecordingTarget(target)
+    compiled = _compile(source, frontend, recorder, None)
+    cache.put(key, _encode(compiled, recorder))
+    return compiled
+
+
+def _compile(source: Source, frontend: Frontend, target: Target, dump: Dump | None) -> Compiled:
+    from trapline.codegen import compile_module
+
+    module, warnings = frontend(source, target)
+    return Compiled(compile_module(module, target, dump=dump), tuple(warnings))
+
+
+def _key(source: Source, options: str, target: Target) -> str:
+    from trapline import __version__
+
+    return "\0".join((_VERSION, __version__, source.name, source.text, options, target.identity))
+
+
+def _encode(compiled: Compiled, recorder: RecordingTarget) -> bytes:
+    facts = [[name, list(arguments), answer] for (name, arguments), answer in recorder.facts.items()]
+    warnings = [
+        [w.message, None if w.span is None else [w.span.start, w.span.end], list(w.hints)] for w in compiled.warnings
+    ]
+    head = json.dumps({"facts": facts, "warnings": warnings}).encode()
+    return len(head).to_bytes(4, "little") + head + serial.encode(compiled.object)
+
+
+def _decode(blob: bytes, source: Source, target: Target) -> Compiled | None:
+    """Return what the blob holds, or ``None`` when it is malformed or the machine has changed since."""
+    size = int.from_bytes(blob[:4], "little")
+    try:
+        head = json.loads(blob[4 : 4 + size])
+        facts: list[Fact] = [(name, tuple(arguments), answer) for name, arguments, answer in head["facts"]]
+        warnings = tuple(
+            Diagnostic(message, span and source.span(*span), Severity.WARNING, tuple(hints))
+            for message, span, hints in head["warnings"]
+        )
+        if not still_true(target, facts):
+            return None
+        return Compiled(serial.decode(blob[4 + size :], ObjectSpec), warnings)
+    except (DecodeError, ValueError, KeyError, TypeError):
+        return None
+
+
+def options_key(options: object) -> str:
+    """Return text that differs whenever a frozen options dataclass does."""
+    return hashlib.sha256(repr(options).encode("utf-8", "surrogateescape")).hexdigest()
