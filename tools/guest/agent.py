@@ -4,6 +4,7 @@ Usage: agent.py HOLD IDLE. With HOLD 1 the guest powers off when the launcher cl
 seconds (0: never) without a command it powers off as well. Only the standard library is used, without ``site``.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,10 +12,11 @@ import select
 import signal
 import sys
 import time
+from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-import channel  # noqa: E402
+from tools.guest import channel
 
 CONTROL = "guest.control"
 COMMAND = "guest.command"
@@ -37,7 +39,7 @@ def main() -> None:
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     _say_hello(control)
-    busy: "dict[int, int]" = {}  # child pid → port fd
+    busy: dict[int, int] = {}  # child pid → port fd
     last = time.monotonic()
     while True:
         _reap(busy)
@@ -151,7 +153,7 @@ def _serve(port: int) -> None:
     _relay(port, decoder, frames, pid, {stdout: channel.STDOUT, stderr: channel.STDERR}, stdin)
 
 
-def _start(request: "dict[str, object]") -> "tuple[int, int, int, int]":
+def _start(request: "dict[str, Any]") -> "tuple[int, int, int, int]":
     """Start the command in a session of its own; return its pid and our ends of its three pipes."""
     argv, cwd, env = request["argv"], request["cwd"], request["env"]
     stdin_read, stdin = os.pipe()
@@ -252,10 +254,8 @@ def _feed(stdin: int, waiting: bytearray, done: bool) -> bool:
 
 
 def _kill(group: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

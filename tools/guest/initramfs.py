@@ -11,7 +11,6 @@ from tools.guest.kernels import Kernel, module_files, read_module
 
 _MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"]
 
-# $1 of every step is what to say on the console when it fails; the console goes to a log file, never to a command.
 _INIT = """#!/bin/busybox sh
 b=/bin/busybox
 fail() { $b echo "guest init: $1"; $b poweroff -f; }
@@ -19,11 +18,14 @@ $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
 for module in $($b cat /modules/order); do $b insmod /modules/$module || fail "cannot insert $module"; done
-mount_host() { $b mount -t 9p -o "trans=virtio,version=9p2000.L,msize=%(msize)d,$3" "$1" "$2" || fail "cannot mount $1"; }
+mount_host() {
+    $b mount -t 9p -o "trans=virtio,version=9p2000.L,msize=%(msize)d,$3" "$1" "$2" || fail "cannot mount $1"
+}
 mount_host root /lower ro,cache=loose
 $b mount -t tmpfs -o size=75%% upper /upper
 $b mkdir -p /upper/data /upper/work
-$b mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /new || fail "cannot mount overlay"
+overlay=lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work
+$b mount -t overlay -o $overlay overlay /new || fail "cannot mount overlay"
 $b mount -t tmpfs -o mode=1777 tmp /new/tmp
 $b mkdir -p /new%(repo)s /new%(results)s /new/tmp/home
 mount_host repo /new%(repo)s ro,cache=mmap

@@ -101,8 +101,8 @@ def module_files(kernel: Kernel, names: list[str]) -> list[Path]:
             if name in builtin:
                 continue
             raise GuestError(f"kernel {kernel.release} has no module {name}")
-        path, needs = depends[name]
-        for item in [*reversed(needs), path]:
+        module, requires = depends[name]
+        for item in [*reversed(requires), module]:
             ordered.setdefault(item)
     return [kernel.modules / item for item in ordered]
 

@@ -1,0 +1,90 @@
+"""Markers, the rules for skipping, the leak check and the time limit that hold for every test."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.harness.features import FEATURES, INSTALLED, has_feature
+from tests.harness.leaks import find_leaks, take_snapshot
+from tests.harness.results import LACKS, ResultFile
+
+# unset: kernel tests run where they can and say why not elsewhere; 1: an obstacle is a failure; 0: they do not run.
+MODE = os.environ.get("TRAPLINE_KERNEL_TESTS", "")
+REQUIRED = MODE == "1"
+IN_GUEST = bool(os.environ.get("TRAPLINE_GUEST"))
+# The guests are emulated: 15 to 25 times slower than the machine.
+TIME_SCALE = float(os.environ.get("TRAPLINE_TIME_SCALE", "8" if IN_GUEST else "1"))
+DEFAULT_LIMIT_S = 60.0
+
+
+class TestTimeoutError(Exception):
+    """A test ran longer than its limit."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write results where we are told to."""
+    if path := os.environ.get("TRAPLINE_RESULTS"):
+        config.pluginmanager.register(ResultFile(Path(path)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse unknown features, and treat everything under tests/kernel as kernel tests."""
+    folder = Path(__file__).parent / "kernel"
+    for item in items:
+        for marker in item.iter_markers("needs"):
+            unknown = [name for name in marker.args if name not in FEATURES]
+            if unknown or not marker.args:
+                raise pytest.UsageError(f"{item.nodeid} needs {unknown}; tests/harness/features.py has no such row")
+        if folder in item.path.parents and item.get_closest_marker("kernel") is None:
+            item.add_marker(pytest.mark.kernel)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip only what this kernel certainly lacks; where tests are required, every other obstacle is a failure."""
+    if item.get_closest_marker("kernel") is not None:
+        if MODE == "0":
+            pytest.skip("kernel tests are turned off (TRAPLINE_KERNEL_TESTS=0)")
+        if os.geteuid() != 0:
+            (pytest.fail if REQUIRED else pytest.skip)("kernel tests need root")
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            if has_feature(name) is False:
+                if REQUIRED and name in INSTALLED:
+                    pytest.fail(f"{name} is not installed; make setup installs it")
+                pytest.skip(f"{LACKS}{name}")
+
+
+@pytest.fixture(autouse=True)
+def _limit_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    marker = request.node.get_closest_marker("limit")
+    limit = (marker.args[0] if marker else DEFAULT_LIMIT_S) * TIME_SCALE
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise TestTimeoutError(f"the test took longer than {limit:g} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    # What does not react to the exception (a wait in C) ends the whole run, with every thread's stack.
+    faulthandler.dump_traceback_later(limit * 2, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def _leak_check(request: pytest.FixtureRequest, _limit_time: None) -> Iterator[None]:
+    if request.node.get_closest_marker("kernel") is None:
+        yield
+        return
+    # On a shared machine other people's programs come and go; in a guest or a required run we are alone.
+    alone = IN_GUEST or REQUIRED
+    before = take_snapshot(whole_kernel=alone)
+    yield
+    if leaks := find_leaks(before, whole_kernel=alone):
+        pytest.fail("left behind: " + "; ".join(leaks))

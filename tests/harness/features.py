@@ -1,0 +1,135 @@
+"""What tests may need of the machine, and whether it has it: yes, no, or cannot tell.
+
+Only a certain "no" lets a test be skipped. The probes here do not use trapline, so that a mistake in its own feature
+probes cannot hide the tests that would show it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PEERS = Path(os.environ.get("TRAPLINE_PEERS", "/var/lib/trapline-peers")) / "sid"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One row: its name in ``@pytest.mark.needs``, and the probe (``None``: cannot tell)."""
+
+    name: str
+    probe: Callable[[], bool | None]
+
+
+@cache
+def has_feature(name: str) -> bool | None:
+    """Return whether this machine has a feature of the table.
+
+    Raises:
+        KeyError: there is no such row.
+    """
+    return FEATURES[name].probe()
+
+
+@cache
+def kernel_config() -> str | None:
+    """Return the running kernel's configuration, or ``None`` when it cannot be found."""
+    release = os.uname().release
+    for path in (Path(f"/boot/config-{release}"), Path(f"/lib/modules/{release}/config")):
+        if path.exists():
+            return path.read_text()
+    if Path("/proc/config.gz").exists():
+        return gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+    return None
+
+
+@cache
+def _kallsyms() -> bytes:
+    return Path("/proc/kallsyms").read_bytes()
+
+
+@cache
+def _btf() -> bytes:
+    path = Path("/sys/kernel/btf/vmlinux")
+    return path.read_bytes() if path.exists() else b""
+
+
+def _has_symbol(name: str) -> bool | None:
+    symbols = _kallsyms()
+    if f" {name}\n".encode() in symbols or f" {name}\t".encode() in symbols:
+        return True
+    # A short list means that the kernel hides it (kptr_restrict, no CONFIG_KALLSYMS).
+    return False if symbols.count(b"\n") > 10_000 else None
+
+
+def _has_config(name: str) -> bool | None:
+    config = kernel_config()
+    if config is None:
+        return None
+    return f"\n{name}=y" in config or f"\n{name}=m" in config
+
+
+def _has_kprobes() -> bool | None:
+    return (
+        Path("/sys/bus/event_source/devices/kprobe/type").exists() if Path("/sys/bus/event_source").exists() else None
+    )
+
+
+def _has_uprobes() -> bool | None:
+    return (
+        Path("/sys/bus/event_source/devices/uprobe/type").exists() if Path("/sys/bus/event_source").exists() else None
+    )
+
+
+def _has_kprobe_multi() -> bool | None:
+    return _has_kprobes() and _has_symbol("register_fprobe_ips")
+
+
+def _has_kprobe_session() -> bool | None:
+    return _has_kprobe_multi() and b"\0BPF_TRACE_KPROBE_SESSION\0" in _btf()
+
+
+def _has_fentry() -> bool | None:
+    if not _btf():
+        return False
+    return _has_kprobes() and _has_symbol("register_ftrace_direct")
+
+
+def _has_tracefs() -> bool:
+    return any(Path(path, "events").is_dir() for path in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"))
+
+
+def _is_unlocked() -> bool | None:
+    path = Path("/sys/kernel/security/lockdown")
+    if not path.exists():
+        return None
+    return "[none]" in path.read_text()
+
+
+FEATURES = {
+    row.name: row
+    for row in (
+        Feature("btf", lambda: bool(_btf())),
+        Feature("tracefs", _has_tracefs),
+        Feature("kprobes", _has_kprobes),
+        Feature("uprobes", _has_uprobes),
+        Feature("kprobe_multi", _has_kprobe_multi),
+        Feature("kprobe_session", _has_kprobe_session),
+        Feature("fentry", _has_fentry),
+        Feature("no_lockdown", _is_unlocked),
+        Feature("module_btf", lambda: _has_config("CONFIG_DEBUG_INFO_BTF_MODULES")),
+        Feature("bpftrace_peer", lambda: (PEERS / "usr/bin/bpftrace").exists()),
+        Feature("bcc_peer", lambda: (PEERS / "usr/lib/python3/dist-packages/bcc").exists()),
+        Feature("bpftool", lambda: shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin:/bin") is not None),
+        # A kernel where kprobes are known to be missing, for the tests of what trapline says about that.
+        Feature("no_kprobes", lambda: None if _has_kprobes() is None else not _has_kprobes()),
+        Feature("no_kprobe_multi", lambda: None if _has_kprobe_multi() is None else not _has_kprobe_multi()),
+    )
+}
+
+# Missing ones are not a property of the kernel: where everything is required, they fail.
+INSTALLED = {"bpftrace_peer", "bcc_peer", "bpftool", "tracefs"}
