@@ -1,0 +1,73 @@
+"""LLVM: parse, optimise, emit.  The only module that imports llvmlite, and only when code must be generated."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from trapline.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATA_LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
+
+Dump = "Callable[[str, str], None]"
+
+
+@lru_cache(maxsize=1)
+def _binding() -> Any:
+    """Return ``llvmlite.binding`` with the BPF back end registered (import: about 70 ms)."""
+    import llvmlite.binding as binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    # LLVM ends the process where it thinks that the frame is too large; the limit is checked on the bytecode instead.
+    binding.set_option("trapline", "-bpf-stack-size=65536")
+    return binding
+
+
+@lru_cache(maxsize=4)
+def _machine(cpu: str) -> Any:
+    return _binding().Target.from_triple("bpf").create_target_machine(cpu=cpu, opt=2)
+
+
+def parse_module(text: str) -> Any:
+    """Parse LLVM IR.
+
+    Raises:
+        InternalError: the text is malformed, which is a bug of the emitter.
+    """
+    try:
+        module = _binding().parse_assembly(text)
+    except RuntimeError as error:
+        raise InternalError(f"LLVM does not accept the generated code: {error}\n{text}") from error
+    return module
+
+
+def optimise_module(module: Any, machine: Any) -> None:
+    """Run the standard pipeline (O2), without what makes code longer than the verifier likes."""
+    binding = _binding()
+    options = binding.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = False
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_interleaving = False
+    builder = binding.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def compile_bpf(text: str, cpu: str, dump: Callable[[str, str], None] | None = None) -> bytes:
+    """Compile LLVM IR to a BPF object file (ELF).
+
+    Args:
+        text: the module, without data layout and triple.
+        cpu: the BPF instruction set: ``v3`` (Linux 5.8) or ``v4`` (6.6).
+        dump: called with ``codegen-opt`` and the optimised module.
+    """
+    machine = _machine(cpu)
+    module = parse_module(f'target datalayout = "{DATA_LAYOUT}"\ntarget triple = "bpf"\n{text}')
+    optimise_module(module, machine)
+    if dump is not None:
+        dump("codegen-opt", str(module))
+    return bytes(machine.emit_object(module))
