@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from trapline.btf.database import Btf
+from trapline.btf.ext import (
+    FUNC_INFO_SIZE,
+    LINE_INFO_SIZE,
+    ExtInfo,
+    FuncInfo,
+    LineInfo,
+    decode_ext,
+    encode_func_info,
+    encode_line_info,
+)
 from trapline.btf.header import generate_header, header_for_identifiers
 from trapline.btf.layout import Field, Step
 from trapline.btf.types import (
@@ -32,10 +42,14 @@ from trapline.btf.types import (
     Void,
     Volatile,
 )
+from trapline.btf.write import BtfBuilder
 
 __all__ = [
+    "FUNC_INFO_SIZE",
+    "LINE_INFO_SIZE",
     "Array",
     "Btf",
+    "BtfBuilder",
     "BtfType",
     "Const",
     "DataSec",
@@ -43,12 +57,15 @@ __all__ = [
     "Enum",
     "Enum64",
     "Enumerator",
+    "ExtInfo",
     "Field",
     "Float",
     "Func",
+    "FuncInfo",
     "FuncProto",
     "Fwd",
     "Int",
+    "LineInfo",
     "Member",
     "Param",
     "Ptr",
@@ -62,6 +79,9 @@ __all__ = [
     "Var",
     "Void",
     "Volatile",
+    "decode_ext",
+    "encode_func_info",
+    "encode_line_info",
     "generate_header",
     "header_for_identifiers",
 ]
