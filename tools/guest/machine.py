@@ -101,7 +101,7 @@ class Guest:
             repo=REPO,
             results=Path(spec.results),
             venv=REPO / ".venv",
-            python=Path("/usr/bin/python3"),
+            python=_system_python(),
             hold=spec.hold,
             idle_s=spec.idle_s,
         )
@@ -385,6 +385,12 @@ def state_folder(name: str) -> Path:
     if os.geteuid() == 0:
         return Path("/run/trapline-guest") / name
     return Path(os.environ.get("XDG_RUNTIME_DIR") or Path.home() / ".cache") / "trapline-guest" / name
+
+
+def _system_python() -> Path:
+    """Return an interpreter outside virtual environments, which runs the agent."""
+    system = Path("/usr/bin/python3")
+    return system if system.exists() else Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}").resolve()
 
 
 def _cache_folder() -> Path:

@@ -1,0 +1,180 @@
+"""Set up the machine: Debian packages, the virtual environment, and the peers that tests compare with.
+
+Every step first looks whether it is needed, so that a machine that has everything passes in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tools.develop.run import REPO, StepError, run_step, say
+
+# A developer who has an environment already names it here; set-up leaves it alone.
+_GIVEN_VENV = os.environ.get("TRAPLINE_VENV")
+VENV = Path(_GIVEN_VENV) if _GIVEN_VENV else REPO / ".venv"
+PEERS = Path(os.environ.get("TRAPLINE_PEERS", "/var/lib/trapline-peers"))
+MIRROR = os.environ.get("TRAPLINE_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+
+_GUEST_PACKAGES = ("qemu-system-x86", "busybox-static", "zstd")
+_KERNEL_PACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
+_TEST_PACKAGES = ("bpftool", "debootstrap", "procps")
+_PEER_PACKAGES = ("bpftrace", "python3-bpfcc")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a task needs to be installed."""
+
+    extras: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    peers: bool = False
+
+
+RUN = Needs()
+CHECK = Needs(extras=("dev",))
+TEST = Needs(extras=("dev",), packages=(*_GUEST_PACKAGES, *_KERNEL_PACKAGES.values(), *_TEST_PACKAGES), peers=True)
+
+
+def guest_needs(kernel: str) -> Needs:
+    """Return what it takes to run trapline in a guest of one kernel."""
+    return Needs(packages=(*_GUEST_PACKAGES, _KERNEL_PACKAGES.get(kernel, f"linux-image-{kernel}-amd64")))
+
+
+def set_up(needs: Needs) -> None:
+    """Install what is needed and not there yet.
+
+    Raises:
+        StepError: a step failed, or needs root.
+    """
+    if sys.version_info < (3, 10):  # noqa: UP036
+        raise StepError(
+            f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}. Try: make PYTHON=python3.11"
+        )
+    packages = list(needs.packages)
+    if not _GIVEN_VENV and not _venv_is_ready(needs.extras) and not _can_make_venv():
+        packages.append(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
+    _install_packages(packages)
+    _install_venv(needs.extras)
+    if needs.peers:
+        _install_peers()
+
+
+def venv_program(name: str) -> Path:
+    """Return the path of a program of the virtual environment."""
+    return VENV / "bin" / name
+
+
+def _install_packages(names: list[str]) -> None:
+    missing = [name for name in names if not _is_installed(name)]
+    if not missing:
+        return
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    if shutil.which("apt-get") is None:
+        raise StepError(f"this machine has no apt-get; install what corresponds to: {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise StepError(f"not root, so Debian packages cannot be installed. Run: sudo {' '.join(command)}")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    hint = "Is the network up? make needs it the first time"
+    run_step("apt-get update", ["apt-get", "update"], env=env, hint=hint)
+    run_step(f"apt-get install {' '.join(missing)}", command, env=env, hint=hint)
+
+
+def _is_installed(name: str) -> bool:
+    return name in _installed_packages()
+
+
+@cache
+def _installed_packages() -> frozenset[str]:
+    """Return the names of installed Debian packages; read from dpkg's file, which is faster than asking it."""
+    try:
+        status = Path("/var/lib/dpkg/status").read_text(errors="replace")
+    except FileNotFoundError:
+        return frozenset()
+    names = set()
+    for entry in status.split("\n\n"):
+        if "\nStatus: install ok installed" in entry and (match := re.match(r"Package: (\S+)", entry)):
+            names.add(match[1])
+    return frozenset(names)
+
+
+def _can_make_venv() -> bool:
+    probe = [sys.executable, "-c", "import ensurepip, venv"]
+    return subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def _venv_identity() -> str:
+    """Return what the environment's content depends on: the interpreter and the project's declaration."""
+    text = f"{sys.version} {REPO} {(REPO / 'pyproject.toml').read_text()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _venv_is_ready(extras: tuple[str, ...]) -> bool:
+    try:
+        stamp = json.loads((VENV / "trapline-stamp.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(stamp["identity"] == _venv_identity()) and set(extras) <= set(stamp["extras"])
+
+
+def _install_venv(extras: tuple[str, ...]) -> None:
+    if _GIVEN_VENV:
+        if not venv_program("python").exists():
+            raise StepError(f"TRAPLINE_VENV={VENV} has no bin/python")
+        return
+    if _venv_is_ready(extras):
+        return
+    hint = "Is the network (or the package index that pip is set to) reachable? make needs it the first time"
+    if not _venv_works():
+        shutil.rmtree(VENV, ignore_errors=True)
+        run_step(f"virtual environment in {VENV}", [sys.executable, "-m", "venv", VENV])
+    target = f".[{','.join(extras)}]" if extras else "."
+    pip: list[str | Path] = [venv_program("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run_step(f"pip install -e {target}", [*pip, "-e", target], hint=hint)
+    (VENV / "trapline-stamp.json").write_text(json.dumps({"identity": _venv_identity(), "extras": extras}))
+
+
+def _venv_works() -> bool:
+    """Return whether the environment was made by this very Python and has pip."""
+    if not venv_program("python").exists():
+        return False
+    probe = [str(venv_program("python")), "-c", "import pip, sys; print(sys.version)"]
+    done = subprocess.run(probe, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return done.returncode == 0 and done.stdout.strip() == sys.version.strip()
+
+
+def _install_peers() -> None:
+    """Put Debian sid's bpftrace and BCC into a folder of their own, for use with chroot in a guest."""
+    root = PEERS / "sid"
+    if all((root / f"var/lib/dpkg/info/{name}.list").exists() for name in _PEER_PACKAGES):
+        return
+    if os.geteuid() != 0:
+        raise StepError(f"not root, so the peers cannot be installed in {root}")
+    hint = f"The tests compare with Debian sid's bpftrace and BCC; they come from {MIRROR} (TRAPLINE_DEBIAN_MIRROR)"
+    if (root / "usr/bin/apt-get").exists():
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        install = ["apt-get", "install", "-y", "--no-install-recommends", *_PEER_PACKAGES]
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        run_step(f"apt-get update in {root}", ["chroot", root, "apt-get", "update"], env=env, hint=hint)
+        run_step(f"{' '.join(_PEER_PACKAGES)} in {root}", ["chroot", root, *install], env=env, hint=hint)
+    else:
+        partial = PEERS / f"sid.partial-{os.getpid()}"
+        PEERS.mkdir(parents=True, exist_ok=True)
+        debootstrap = ["debootstrap", "--variant=minbase", f"--include={','.join(_PEER_PACKAGES)}", "sid"]
+        try:
+            run_step(f"{' '.join(_PEER_PACKAGES)} of Debian sid", [*debootstrap, partial, MIRROR], hint=hint)
+            partial.rename(root)
+        finally:
+            if partial.exists():
+                shutil.rmtree(partial, ignore_errors=True)
+    for archive in (root / "var/cache/apt/archives").glob("*.deb"):
+        archive.unlink()
+    say(f"peers are in {root}")
