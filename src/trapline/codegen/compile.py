@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trapline.abi.disassemble import disassemble
-from trapline.codegen.emit import Declarations, DebugTable, Frame, FunctionEmitter, References
+from trapline.codegen.emit import DebugTable, Declarations, Frame, FunctionEmitter, References
 from trapline.codegen.llvm import compile_bpf
 from trapline.codegen.object import ObjectFile, link_program
 from trapline.errors import InternalError
@@ -28,14 +28,14 @@ def compile_module(module: ModuleSpec, target: Target, *, cpu: str = "v3", dump:
         module: what a front end made; it is left unchanged.
         target: the machine to compile for.
         cpu: the BPF instruction set, ``v3`` or ``v4``.
-        dump: called with a stage's name and text: ``ir`` (after the passes), ``codegen`` (LLVM IR), ``codegen-opt`` (after
-            LLVM's optimiser), ``dis`` (bytecode).
+        dump: called with a stage's name and text: ``ir`` (after the passes), ``codegen`` (LLVM IR), ``codegen-opt``
+            (after LLVM's optimiser), ``dis`` (bytecode).
 
     Raises:
         SemanticError: the program writes to memory that it may only read.
         InternalError: malformed IR.
     """
-    module = passes.run(module, target)
+    module = passes.run(module)
     if dump is not None:
         dump("ir", format_module(module))
     check_module(module)

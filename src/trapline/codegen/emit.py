@@ -1,9 +1,9 @@
 """One IR function as LLVM IR text.
 
-Values are named ``%<n>`` by their order; constants are written where they are used.  What the verifier needs is decided
-here: loads from a context go through ``llvm.preserve.static.offset`` and are volatile, so that each stays one load of its
-width at a constant offset from the untouched context pointer; shift counts are taken modulo the width, as the machine
-does, so that no input makes the optimiser believe anything; helpers get 64-bit arguments.
+Values are named ``%v<n>`` by their order; constants are written where they are used.  What the verifier needs is
+decided here: loads from a context go through ``llvm.preserve.static.offset`` and are volatile, so that each stays one
+load of its width at a constant offset from the untouched context pointer; shift counts are taken modulo the width, as
+the machine does, so that no input makes the optimiser believe anything; helpers get 64-bit arguments.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import gcd
+from typing import Any
 
 from trapline.abi.helper_ids import HELPERS
 from trapline.errors import InternalError
@@ -162,11 +163,12 @@ class FunctionEmitter:
                 if param.type.space is Space.CTX:
                     self._context[param] = (name, 0)
             parameters.append(f"{_type(param.type)} {name}")
-        labels = {id(block): f"b{number}" for number, block in enumerate(function.blocks)}
+        blocks = function.reachable()
+        labels = {id(block): f"b{number}" for number, block in enumerate(blocks)}
         self._labels = labels
         handlers = _HANDLERS
         last: tuple[f.SpanT | None] | None = None
-        for block in function.blocks:
+        for block in blocks:
             self._lines.append(f"{labels[id(block)]}:")
             for op in block.ops:
                 if self._debug and (last is None or last[0] is not op.span):
@@ -183,7 +185,7 @@ class FunctionEmitter:
             f"define {frame.linkage}{_type(function.returns)} @{frame.symbol}({', '.join(parameters)})"
             f" {frame.attributes}{section}{scope} {{\nentry:\n"
         )
-        body = [*self._allocas, f"  br label %{labels[id(function.blocks[0])]}{self._entry_suffix()}", *self._lines]
+        body = [*self._allocas, f"  br label %{labels[id(blocks[0])]}{self._entry_suffix()}", *self._lines]
         return head + "\n".join(body) + "\n}\n"
 
     def _entry_suffix(self) -> str:
@@ -289,7 +291,7 @@ class FunctionEmitter:
         return self._temporary(f"getelementptr inbounds i8, ptr {fixed}, i64 {distance}")
 
     def _access_align(self, pointer: f.Op, size: int) -> int:
-        # Other memory may be read at any address (what the verifier calls efficient unaligned access); the stack may not.
+        # Other memory may be read at any address (the verifier's efficient unaligned access); the stack may not.
         if isinstance(pointer.type, Ptr) and pointer.type.space is Space.STACK and pointer in self._aligns:
             return min(size, self._aligns[pointer])
         return size
@@ -535,29 +537,29 @@ def _type(type_: Type) -> str:
     return "ptr" if isinstance(type_, Ptr) else "void"
 
 
-_HANDLERS: dict[type[f.Op], Callable[[FunctionEmitter, f.Op], None]] = {
-    f.Const: FunctionEmitter._const,  # type: ignore[dict-item]
-    f.Local: FunctionEmitter._local,  # type: ignore[dict-item]
-    f.Load: FunctionEmitter._load,  # type: ignore[dict-item]
-    f.Store: FunctionEmitter._store,  # type: ignore[dict-item]
-    f.Offset: FunctionEmitter._offset,  # type: ignore[dict-item]
-    f.Binary: FunctionEmitter._binary,  # type: ignore[dict-item]
-    f.Compare: FunctionEmitter._compare,  # type: ignore[dict-item]
-    f.Convert: FunctionEmitter._convert,  # type: ignore[dict-item]
-    f.Select: FunctionEmitter._select,  # type: ignore[dict-item]
-    f.Helper: FunctionEmitter._helper,  # type: ignore[dict-item]
-    f.Kfunc: FunctionEmitter._kfunc,  # type: ignore[dict-item]
-    f.Call: FunctionEmitter._call_subprogram,  # type: ignore[dict-item]
-    f.FunctionAddress: FunctionEmitter._function_address,  # type: ignore[dict-item]
-    f.MapAddress: FunctionEmitter._map_address,  # type: ignore[dict-item]
-    f.MapValueAddress: FunctionEmitter._map_value_address,  # type: ignore[dict-item]
-    f.Copy: FunctionEmitter._copy,  # type: ignore[dict-item]
-    f.Fill: FunctionEmitter._fill,  # type: ignore[dict-item]
-    f.Atomic: FunctionEmitter._atomic,  # type: ignore[dict-item]
-    f.Barrier: FunctionEmitter._barrier,  # type: ignore[dict-item]
-    f.Jump: FunctionEmitter._jump,  # type: ignore[dict-item]
-    f.Branch: FunctionEmitter._branch,  # type: ignore[dict-item]
-    f.Switch: FunctionEmitter._switch,  # type: ignore[dict-item]
-    f.Return: FunctionEmitter._return,  # type: ignore[dict-item]
-    f.Unreachable: FunctionEmitter._unreachable,  # type: ignore[dict-item]
+_HANDLERS: dict[type[f.Op], Callable[[FunctionEmitter, Any], None]] = {
+    f.Const: FunctionEmitter._const,
+    f.Local: FunctionEmitter._local,
+    f.Load: FunctionEmitter._load,
+    f.Store: FunctionEmitter._store,
+    f.Offset: FunctionEmitter._offset,
+    f.Binary: FunctionEmitter._binary,
+    f.Compare: FunctionEmitter._compare,
+    f.Convert: FunctionEmitter._convert,
+    f.Select: FunctionEmitter._select,
+    f.Helper: FunctionEmitter._helper,
+    f.Kfunc: FunctionEmitter._kfunc,
+    f.Call: FunctionEmitter._call_subprogram,
+    f.FunctionAddress: FunctionEmitter._function_address,
+    f.MapAddress: FunctionEmitter._map_address,
+    f.MapValueAddress: FunctionEmitter._map_value_address,
+    f.Copy: FunctionEmitter._copy,
+    f.Fill: FunctionEmitter._fill,
+    f.Atomic: FunctionEmitter._atomic,
+    f.Barrier: FunctionEmitter._barrier,
+    f.Jump: FunctionEmitter._jump,
+    f.Branch: FunctionEmitter._branch,
+    f.Switch: FunctionEmitter._switch,
+    f.Return: FunctionEmitter._return,
+    f.Unreachable: FunctionEmitter._unreachable,
 }

@@ -40,6 +40,7 @@ def parse_module(text: str) -> Any:
     """
     try:
         module = _binding().parse_assembly(text)
+        module.verify()
     except RuntimeError as error:
         raise InternalError(f"LLVM does not accept the generated code: {error}\n{text}") from error
     return module

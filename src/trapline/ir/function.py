@@ -291,5 +291,25 @@ class Function:
         for block in self.blocks:
             yield from block.ops
 
+    def reachable(self) -> list[Block]:
+        """Return the blocks that control can reach, in reverse post-order: each after all that dominate it."""
+        if len(self.blocks) == 1:
+            return list(self.blocks)
+        order: list[Block] = []
+        seen = {self.blocks[0]}
+        stack = [(self.blocks[0], iter(self.blocks[0].successors()))]
+        while stack:
+            block, successors = stack[-1]
+            for successor in successors:
+                if successor not in seen:
+                    seen.add(successor)
+                    stack.append((successor, iter(successor.successors())))
+                    break
+            else:
+                order.append(block)
+                stack.pop()
+        order.reverse()
+        return order
+
 
 CONTEXT = Ptr(Space.CTX)

@@ -6,6 +6,7 @@ A value is ``%<n>`` by its order in the function, a parameter ``%a<n>``, a block
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from trapline.ir import function as f
 from trapline.ir.spec import MapSpec, ModuleSpec
@@ -111,27 +112,27 @@ def _switch(p: _Printer, op: f.Switch) -> str:
     return f"switch {p.value(op.value)} [{cases}] else {op.default.name}"
 
 
-_FORMATTERS: dict[type[f.Op], Callable[[_Printer, f.Op], str]] = {
+_FORMATTERS: dict[type[f.Op], Callable[[_Printer, Any], str]] = {
     f.Const: lambda p, op: p.value(op),
-    f.Local: _local,  # type: ignore[dict-item]
-    f.Load: lambda p, op: f"load {p.value(op.pointer)}",  # type: ignore[attr-defined]
-    f.Store: lambda p, op: f"store {p.value(op.value)} -> {p.value(op.pointer)}",  # type: ignore[attr-defined]
-    f.Offset: _offset,  # type: ignore[dict-item]
-    f.Binary: lambda p, op: f"{op.operation} {p.value(op.left)}, {p.value(op.right)}",  # type: ignore[attr-defined]
-    f.Compare: lambda p, op: f"{op.operation} {p.value(op.left)}, {p.value(op.right)}",  # type: ignore[attr-defined]
-    f.Convert: lambda p, op: f"{op.operation} {p.value(op.value)}",  # type: ignore[attr-defined]
+    f.Local: _local,
+    f.Load: lambda p, op: f"load {p.value(op.pointer)}",
+    f.Store: lambda p, op: f"store {p.value(op.value)} -> {p.value(op.pointer)}",
+    f.Offset: _offset,
+    f.Binary: lambda p, op: f"{op.operation} {p.value(op.left)}, {p.value(op.right)}",
+    f.Compare: lambda p, op: f"{op.operation} {p.value(op.left)}, {p.value(op.right)}",
+    f.Convert: lambda p, op: f"{op.operation} {p.value(op.value)}",
     f.Select: lambda p, op: f"select {p.values(tuple(op.operands()))}",
-    f.Helper: lambda p, op: f"helper {op.name}({p.values(op.arguments)})",  # type: ignore[attr-defined]
-    f.Kfunc: lambda p, op: f"kfunc {op.name}({p.values(op.arguments)})",  # type: ignore[attr-defined]
-    f.Call: lambda p, op: f"call {op.name}({p.values(op.arguments)})",  # type: ignore[attr-defined]
-    f.FunctionAddress: lambda p, op: f"function {op.name}",  # type: ignore[attr-defined]
-    f.MapAddress: lambda p, op: f"map {op.name}",  # type: ignore[attr-defined]
-    f.MapValueAddress: lambda p, op: f"map_value {op.name} + {op.offset}",  # type: ignore[attr-defined]
-    f.Copy: lambda p, op: f"copy {p.value(op.source)} -> {p.value(op.target)}, {op.size}",  # type: ignore[attr-defined]
-    f.Fill: lambda p, op: f"fill {p.value(op.target)}, {op.byte}, {op.size}",  # type: ignore[attr-defined]
-    f.Atomic: lambda p, op: f"atomic {op.operation} {p.value(op.value)} -> {p.value(op.pointer)}",  # type: ignore[attr-defined]
-    f.Jump: lambda p, op: f"jump {op.target.name}",  # type: ignore[attr-defined]
-    f.Branch: lambda p, op: f"branch {p.value(op.condition)}, {op.then.name}, {op.other.name}",  # type: ignore[attr-defined]
-    f.Switch: _switch,  # type: ignore[dict-item]
-    f.Return: lambda p, op: "return" if op.value is None else f"return {p.value(op.value)}",  # type: ignore[attr-defined]
+    f.Helper: lambda p, op: f"helper {op.name}({p.values(op.arguments)})",
+    f.Kfunc: lambda p, op: f"kfunc {op.name}({p.values(op.arguments)})",
+    f.Call: lambda p, op: f"call {op.name}({p.values(op.arguments)})",
+    f.FunctionAddress: lambda p, op: f"function {op.name}",
+    f.MapAddress: lambda p, op: f"map {op.name}",
+    f.MapValueAddress: lambda p, op: f"map_value {op.name} + {op.offset}",
+    f.Copy: lambda p, op: f"copy {p.value(op.source)} -> {p.value(op.target)}, {op.size}",
+    f.Fill: lambda p, op: f"fill {p.value(op.target)}, {op.byte}, {op.size}",
+    f.Atomic: lambda p, op: f"atomic {op.operation} {p.value(op.value)} -> {p.value(op.pointer)}",
+    f.Jump: lambda p, op: f"jump {op.target.name}",
+    f.Branch: lambda p, op: f"branch {p.value(op.condition)}, {op.then.name}, {op.other.name}",
+    f.Switch: _switch,
+    f.Return: lambda p, op: "return" if op.value is None else f"return {p.value(op.value)}",
 }

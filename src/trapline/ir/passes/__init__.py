@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from trapline.ir.passes.clone import clone_module
+from trapline.ir.passes.dereference import read_indirect
+from trapline.ir.passes.division import lower_divisions
+from trapline.ir.passes.frame import place_locals
+from trapline.ir.passes.provenance import infer_provenance
 from trapline.ir.spec import ModuleSpec
-from trapline.ir.target import Target
 
 
-def run(module: ModuleSpec, target: Target) -> ModuleSpec:
-    """Run every pass; the module that is given stays unchanged."""
+def run(module: ModuleSpec) -> ModuleSpec:
+    """Run every pass; the module that is given stays unchanged.
+
+    Raises:
+        SemanticError: the program writes to memory that it may only read.
+        FeatureMissingError: its variables are too large.
+    """
     module = clone_module(module)
-    return module
+    infer_provenance(module)
+    read_indirect(module)
+    lower_divisions(module)
+    return place_locals(module)
