@@ -1,0 +1,49 @@
+"""Which package may import which: the table of docs/architecture.md as data.
+
+Besides these every package may import itself, and ``trapline`` for its version.
+"""
+
+from __future__ import annotations
+
+_DATA = ("errors", "source")
+_COMPILER = ("ir", "btf", "abi", *_DATA)
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "errors": (),
+    "source": ("errors",),
+    "abi": ("errors",),
+    "btf": ("abi", "errors"),
+    "ir": ("btf", "abi", *_DATA),
+    "syscall": ("abi", "errors"),
+    "kernel": ("syscall", *_COMPILER),
+    "codegen": _COMPILER,
+    "frontends.bpftrace": _COMPILER,
+    "frontends.bcc_c": _COMPILER,
+    "runtime": ("kernel", "codegen", "syscall", *_COMPILER),
+    "engine": ("runtime", "kernel", "codegen", "syscall", *_COMPILER),
+    "bcc": ("engine", "runtime", "frontends.bcc_c", *_DATA),
+    "cli": ("engine", "runtime", "frontends.bpftrace", "bcc", *_DATA),
+}
+
+# Outside modules that only one package may use.
+ONLY_USER = {
+    "llvmlite": "codegen",
+    "clang": "frontends.bcc_c",
+    "mmap": "syscall",
+}
+
+
+def contracts() -> list[dict[str, object]]:
+    """Return the table as import-linter's contracts, as they stand in pyproject.toml."""
+    return [
+        {
+            "name": f"{package} imports only what the table allows",
+            "type": "forbidden",
+            "allow_indirect_imports": True,
+            "source_modules": [f"trapline.{package}"],
+            "forbidden_modules": [
+                f"trapline.{other}" for other in MAY_IMPORT if other != package and other not in MAY_IMPORT[package]
+            ],
+        }
+        for package in MAY_IMPORT
+    ]
