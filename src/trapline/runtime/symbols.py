@@ -74,7 +74,7 @@ class KernelSymbols:
         self._found: dict[int, Symbol | None] = {}
 
     def find(self, address: int) -> Symbol | None:
-        """Return the symbol that covers `address`, or ``None``: kernel addresses are hidden, or it is below them all."""
+        """Return the symbol that covers `address`, or ``None`` (below all of them, or they are hidden)."""
         if address in self._found:
             return self._found[address]
         if self._table is None:

@@ -1,1 +1,10 @@
-"""TODO: duty in one line."""
+"""What a run writes: bpftrace's text, or a JSON object per line."""
+
+from __future__ import annotations
+
+from trapline.runtime.output.json import JsonOutput
+from trapline.runtime.output.protocol import Location, Output
+from trapline.runtime.output.sink import Sink
+from trapline.runtime.output.text import TextOutput
+
+__all__ = ["JsonOutput", "Location", "Output", "Sink", "TextOutput"]

@@ -1,0 +1,204 @@
+"""What to do with each kind of record: `ObjectSpec.events` compiled into functions of the record."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trapline.errors import DecodeError, InternalError
+from trapline.ir import spec as s
+from trapline.runtime.decode import make_decoder, string_bytes
+from trapline.runtime.format import make_printf
+from trapline.runtime.maps import MapReader
+from trapline.runtime.objects import Namer
+from trapline.runtime.output.protocol import Location, Output
+from trapline.runtime.typed import TypedEvent, make_typed
+
+# A record: the bytes it is in, its offset there, its length.
+Handler = Callable[[bytes, int, int], object]
+Locate = Callable[[tuple[int, int]], Location]
+
+_MAX_CAT = 10240
+
+
+@dataclass
+class Context:
+    """What handlers work with.
+
+    Args:
+        spec: the program.
+        output: shows what happens.
+        namer: gives names to addresses, user ids, probes.
+        maps: readers of the maps that the program prints, by name.
+        locate: finds a span of the program's text, for messages.
+        on_exit: called with the code of ``exit()``.
+        on_event: takes typed events instead of `output`.
+        on_raw: takes the payload of `RawEvent` records, by the event's name.
+    """
+
+    spec: s.ObjectSpec
+    output: Output
+    namer: Namer
+    maps: Mapping[str, MapReader]
+    on_exit: Callable[[int], None]
+    locate: Locate | None = None
+    on_event: Callable[[TypedEvent], object] | None = None
+    on_raw: Mapping[str, Callable[[bytes], object]] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, str | int | bool]:
+        """The program's configuration."""
+        return dict(self.spec.config)
+
+    @property
+    def trailer(self) -> bytes:
+        """What marks a truncated string."""
+        return str(self.config.get("str_trunc_trailer", "..")).encode()
+
+    @property
+    def probes(self) -> list[str]:
+        """Each program's name as the user knows it."""
+        return [program.label or program.name for program in self.spec.programs]
+
+    def location(self, span: tuple[int, int] | None) -> Location | None:
+        """Return the place of a span."""
+        return self.locate(span) if span is not None and self.locate is not None else None
+
+    def reader(self, name: str) -> MapReader:
+        """Return a map's reader."""
+        try:
+            return self.maps[name]
+        except KeyError:
+            raise InternalError(f"an event names map {name}, which the program has not") from None
+
+
+def make_handlers(context: Context) -> list[Handler]:
+    """Compile the program's events, in their order; each handler raises `DecodeError` when its record is too short."""
+    return [_checked(_MAKERS[type(event)](event, context), event) for event in context.spec.events]
+
+
+def _checked(handler: Handler, event: s.Event) -> Handler:
+    size, kind = event.size, type(event).__name__
+
+    def handle(data: bytes, offset: int, length: int) -> object:
+        if length < size:
+            raise DecodeError(f"a record of {kind} has {length} bytes instead of {size}", offset=offset)
+        return handler(data, offset, length)
+
+    return handle
+
+
+def _typed(event: Any, context: Context) -> Handler | None:
+    if context.on_event is None or not context.spec.typed_events:
+        return None
+    make, take = make_typed(event, context.probes, context.namer, context.trailer), context.on_event
+    return lambda data, offset, length: take(make(data, offset))
+
+
+def _printf(event: s.PrintfEvent, context: Context) -> Handler:
+    show = make_printf(event.format, event.args, context.namer, context.trailer)
+    output = context.output
+    if event.stream == "out":
+        typed = _typed(event, context)
+        if typed is not None:
+            return typed
+        write = output.printf
+        return lambda data, offset, length: write(show(data, offset))
+    if event.stream in ("error", "warn"):
+        error, location = event.stream == "error", context.location(event.span)
+        return lambda data, offset, length: output.message(show(data, offset), error=error, location=location)
+    if event.stream == "system":
+        return lambda data, offset, length: output.system(run_command(show(data, offset)))
+    if event.stream == "cat":
+        limit = int(context.config.get("max_cat_bytes", _MAX_CAT))
+        return lambda data, offset, length: _cat(show(data, offset), limit, output)
+    raise InternalError(f"no stream {event.stream}")
+
+
+def _print_value(event: s.PrintValueEvent, context: Context) -> Handler:
+    typed = _typed(event, context)
+    if typed is not None:
+        return typed
+    layout, place = event.field.value, event.field.offset
+    decode, write = make_decoder(layout, context.namer), context.output.value
+    return lambda data, offset, length: write(layout, decode(data, offset + place))
+
+
+def _print_map_element(event: s.PrintMapElementEvent, context: Context) -> Handler:
+    layout, place = event.value.value, event.value.offset
+    decode, write = make_decoder(layout, context.namer), context.output.value
+    return lambda data, offset, length: write(layout, decode(data, offset + place))
+
+
+def _print_map(event: s.PrintMapEvent, context: Context) -> Handler:
+    reader, write = context.reader(event.map), context.output.map
+    top, div = event.top, event.div
+    return lambda data, offset, length: write(reader.spec, reader.read(top, div))
+
+
+def _clear_map(event: s.ClearMapEvent, context: Context) -> Handler:
+    raw = context.reader(event.map).raw
+    action = raw.zero if event.zero else raw.clear
+    return lambda data, offset, length: action()
+
+
+def _exit(event: s.ExitEvent, context: Context) -> Handler:
+    code, place = struct.Struct("<q"), event.offset
+    return lambda data, offset, length: context.on_exit(code.unpack_from(data, offset + place)[0])
+
+
+def _time(event: s.TimeEvent, context: Context) -> Handler:
+    write, format = context.output.time, event.format
+    return lambda data, offset, length: write(time.strftime(format).encode("utf-8", "surrogateescape"))
+
+
+def _join(event: s.JoinEvent, context: Context) -> Handler:
+    count_of, write = struct.Struct("<I").unpack_from, context.output.join
+    separator = event.separator.encode("utf-8", "surrogateescape")
+    first, slot, limit = event.offset + 8, event.slot, event.limit
+
+    def handle(data: bytes, offset: int, length: int) -> None:
+        count = min(count_of(data, offset + event.offset)[0], limit, (length - first) // slot)
+        places = range(offset + first, offset + first + count * slot, slot)
+        write(separator.join([string_bytes(data, place, slot) for place in places]))
+
+    return handle
+
+
+def _raw(event: s.RawEvent, context: Context) -> Handler:
+    take = context.on_raw.get(event.name)
+    if take is None:
+        return lambda data, offset, length: None
+    return lambda data, offset, length: take(data[offset + s.SHORT_HEADER : offset + length])
+
+
+def run_command(command: bytes) -> bytes:
+    """Run ``sh -c command``; return what it wrote to stdout."""
+    import subprocess  # few programs need it
+
+    return subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, check=False).stdout
+
+
+def _cat(path: bytes, limit: int, output: Output) -> None:
+    try:
+        with open(path, "rb") as file:
+            output.cat(file.read(limit))
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else e
+        output.warning(f"cannot read {path.decode('utf-8', 'surrogateescape')} for cat(): {reason}")
+
+
+_MAKERS: dict[type, Callable[[Any, Context], Handler]] = {
+    s.PrintfEvent: _printf,
+    s.PrintValueEvent: _print_value,
+    s.PrintMapElementEvent: _print_map_element,
+    s.PrintMapEvent: _print_map,
+    s.ClearMapEvent: _clear_map,
+    s.ExitEvent: _exit,
+    s.TimeEvent: _time,
+    s.JoinEvent: _join,
+    s.RawEvent: _raw,
+}

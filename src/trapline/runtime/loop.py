@@ -1,0 +1,272 @@
+"""The event loop: waits for the ring, handles records in order, knows when to end.
+
+loop = EventLoop(spec, ring=ring, ring_fd=fd, maps=maps, output=output, namer=names)
+loop.run()        until exit(), stop(), the end of a watched process, or a reader that went away
+…detach…
+loop.settle()     what happened before the probes were gone
+…END probes…
+loop.finish()     their records, the losses, the maps
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from trapline.errors import DecodeError
+from trapline.ir.spec import FAULTS, LOST, SHORT_HEADER, ObjectSpec
+from trapline.runtime.handlers import Context, Handler, Locate, make_handlers
+from trapline.runtime.losses import Faults, LostEvents
+from trapline.runtime.maps import MapReader, RawMap
+from trapline.runtime.objects import Namer
+from trapline.runtime.output.protocol import Output
+from trapline.runtime.typed import TypedEvent
+from trapline.syscall.poll import Poller
+
+_EVENT = struct.Struct("<I").unpack_from
+_CHECK = 0.1  # seconds between looks at the loss counters while records come
+_FAULT_CHECK = 1.0  # and while none come, when a failure would be reported
+_BUSY = 1.0  # how long to wait for a record that is still being written when the run ends
+_CHUNKS = 32  # chunks between looks at other descriptors while records come
+
+
+class Ring(Protocol):
+    """The consumer's side of a ring buffer; `trapline.syscall.ringbuf.RingBuffer` is the real one."""
+
+    @property
+    def producer_position(self) -> int:
+        """How many bytes were ever reserved."""
+
+    @property
+    def consumer_position(self) -> int:
+        """How many bytes were ever taken out."""
+
+    def take(self, limit: int = 0) -> tuple[bytes, list[tuple[int, int]]]:
+        """Take finished records out: their bytes, and (offset, length) of each."""
+
+
+class EventLoop:
+    """Handles what a running program sends.
+
+    Args:
+        spec: the program.
+        ring: the ring's consumer side; ``None`` when the program sends nothing.
+        ring_fd: the ring's map, for waiting.
+        maps: the program's maps by name, internal ones too.
+        output: shows what happens.
+        namer: gives names to addresses, user ids, probes.
+        locate: finds a span of the program's text, for messages.
+        on_event: takes the printed values as typed events instead of `output`; needs ``spec.typed_events``.
+        on_raw: takes the payload of raw records, by the event's name.
+        report_faults: report sites that do not `warn` of themselves, too (``-k``).
+    """
+
+    def __init__(
+        self,
+        spec: ObjectSpec,
+        *,
+        ring: Ring | None,
+        ring_fd: int = -1,
+        maps: Mapping[str, RawMap],
+        output: Output,
+        namer: Namer,
+        locate: Locate | None = None,
+        on_event: Callable[[TypedEvent], object] | None = None,
+        on_raw: Mapping[str, Callable[[bytes], object]] | None = None,
+        report_faults: bool = False,
+    ) -> None:
+        self._spec = spec
+        self._ring = ring
+        self._output = output
+        self._report_faults = report_faults
+        readers = {name: MapReader(raw, namer) for name, raw in maps.items() if raw.spec.value is not None}
+        self._readers = readers
+        self._context = Context(spec, output, namer, readers, self._exit, locate, on_event, on_raw or {})
+        self._handlers: list[Handler] = make_handlers(self._context)
+        self._lost = LostEvents(maps[LOST], self._context.probes) if LOST in maps else None
+        self._faults = Faults(maps[FAULTS]) if FAULTS in maps and spec.faults else None
+        self._checked_at = 0.0
+        self._lost_any = False
+        self._poller = Poller()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poller.add(self._wake, "wake")
+        if ring is not None and ring_fd >= 0:
+            self._poller.add(ring_fd, "ring")
+        self._chunks = 0
+        self._stopped = False
+        self._ended = False
+        self.exited = False
+        self.exit_code = 0
+
+    # -- ends of a run
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over: exit(), `stop`, a watched descriptor, or nobody reads the output."""
+        return self.exited or self._stopped or self._ended or self._output.broken
+
+    def stop(self) -> None:
+        """End the run soon; may be called from a signal handler or another thread."""
+        self._stopped = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Make a waiting `step` return; may be called from a signal handler or another thread."""
+        os.eventfd_write(self._wake, 1)
+
+    def watch(self, fd: int) -> None:
+        """End the run when `fd` becomes readable (a pidfd: when its process ends); records before that are handled."""
+        self._poller.add(fd, "end")
+
+    def _exit(self, code: int) -> None:
+        self.exit_code = code
+        self.exited = True
+
+    # -- records
+
+    def run(self) -> None:
+        """Handle records until the run ends."""
+        while self.step(None):
+            pass
+
+    def step(self, timeout: float | None) -> bool:
+        """Handle the records that are there; wait for some, at most `timeout` seconds, when there are none.
+
+        Returns:
+            Whether the run goes on.
+        """
+        if self.ended:
+            return False
+        handled = self.process()
+        if self.ended:
+            return False
+        if handled:
+            self._chunks += 1
+            if self._chunks % _CHUNKS:
+                return True
+            self._look(0.0)
+        else:
+            self._output.flush()
+            self._check(_FAULT_CHECK)
+            if self._faults is not None and not self.ended:
+                timeout = _FAULT_CHECK if timeout is None else min(timeout, _FAULT_CHECK)
+            self._look(timeout)
+        self._check(_CHECK)
+        return not self.ended
+
+    def process(self) -> int:
+        """Handle the records that are in the ring now.
+
+        Records behind an exit() are dropped until `settle`.
+
+        Returns:
+            How many records were taken out.
+        """
+        if self._ring is None:
+            return 0
+        data, records = self._ring.take()
+        if not self.exited:
+            handlers = self._handlers
+            for offset, length in records:
+                if length < SHORT_HEADER:
+                    raise DecodeError(f"a record of {length} bytes has no header", offset=offset)
+                event = _EVENT(data, offset)[0]
+                if event >= len(handlers):
+                    raise DecodeError(f"a record names event {event} of {len(handlers)}", offset=offset)
+                handlers[event](data, offset, length)
+                if self.exited:
+                    break
+        return len(records)
+
+    def settle(self) -> None:
+        """Handle everything that was sent before the probes were detached; behind an exit() drop it."""
+        self._drain()
+        self.exited = False
+
+    def drain(self) -> None:
+        """Handle everything that was sent so far."""
+        self._drain()
+
+    def finish(self) -> None:
+        """End the output: remaining records, what was lost, the maps of a program that prints them."""
+        self._drain()
+        self._check(0.0)
+        self._output.end()
+        if self._context.config.get("print_maps_on_exit", True):
+            self.print_maps()
+        if self._lost is not None and self._lost_any:
+            self._output.lost_total(self._lost.by_probe())
+        self._output.close()
+
+    def print_maps(self) -> None:
+        """Write every map that a run prints at its end, in the order of their names; empty ones are left out."""
+        for name in sorted(self._readers):
+            reader = self._readers[name]
+            if reader.spec.printed:
+                items = reader.read()
+                if items:
+                    self._output.map(reader.spec, items)
+
+    def close(self) -> None:
+        """Close what the loop waits with; the ring and the maps are the caller's."""
+        if self._wake >= 0:
+            self._poller.close()
+            os.close(self._wake)
+            self._wake = -1
+
+    def __enter__(self) -> EventLoop:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _drain(self) -> None:
+        ring = self._ring
+        if ring is None:
+            return
+        target = ring.producer_position
+        deadline = 0.0
+        while ring.consumer_position < target:
+            before = ring.consumer_position
+            self.process()
+            if ring.consumer_position != before:
+                deadline = 0.0
+                continue
+            # The next record is still being written: its program was interrupted, or runs on another CPU.
+            now = time.monotonic()
+            if not deadline:
+                deadline = now + _BUSY
+            elif now > deadline:
+                self._output.warning("a record was still being written when the run ended; those behind it are lost")
+                return
+            time.sleep(0.0005)  # the ring counts as readable all the while
+
+    def _look(self, timeout: float | None) -> None:
+        for tag in self._poller.wait(timeout):
+            if tag == "end":
+                self._ended = True
+            elif tag == "wake":
+                os.eventfd_read(self._wake)
+
+    def _check(self, interval: float) -> None:
+        """Report losses and failures, unless they were looked at less than `interval` seconds ago."""
+        if self._lost is None and self._faults is None:
+            return
+        now = time.monotonic()
+        if now - self._checked_at < interval:
+            return
+        self._checked_at = now
+        if self._lost is not None:
+            lost = self._lost.new()
+            if lost:
+                self._lost_any = True
+                self._output.lost_events(lost)
+        if self._faults is not None:
+            for index, count, result in self._faults.new():
+                if index < len(self._spec.faults):
+                    site = self._spec.faults[index]
+                    if site.warn or self._report_faults:
+                        self._output.fault(site, count, result, self._context.location(site.span))

@@ -1,0 +1,144 @@
+"""Maps as the runtime needs them: reading and printing them, and Python's view of one as a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from trapline.ir.spec import MapSpec
+from trapline.ir.values import AGGREGATES
+from trapline.runtime.aggregate import is_per_cpu, make_merge, make_reader, top_and_divide
+from trapline.runtime.encode import make_encoder
+from trapline.runtime.objects import Namer
+
+
+class RawMap(Protocol):
+    """A map in the kernel; `trapline.kernel.map.Map` is the real one.
+
+    Keys and values are bytes; a per-CPU map's value is a part for each possible CPU, padded to 8 bytes.
+    """
+
+    @property
+    def spec(self) -> MapSpec:
+        """What it was made from."""
+
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """Return all (key, value) pairs."""
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or ``None``."""
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set the value of `key`."""
+
+    def delete(self, key: bytes) -> bool:
+        """Delete `key`; return whether it was there."""
+
+    def clear(self) -> None:
+        """Delete all elements."""
+
+    def zero(self) -> None:
+        """Set every value to zero bytes."""
+
+
+class MapReader:
+    """Reads a map in the order that bpftrace prints it.
+
+    Args:
+        raw: the map; its spec has a value layout.
+        namer: gives names to addresses, user ids, probes.
+    """
+
+    def __init__(self, raw: RawMap, namer: Namer) -> None:
+        self.raw = raw
+        self.spec = raw.spec
+        self._read = make_reader(raw.spec, namer)
+
+    def read(self, top: int = 0, div: int = 0) -> list[tuple[Any, Any]]:
+        """Return the decoded (key, value) pairs, for ``print(@m, top, div)``."""
+        return top_and_divide(self._read(self.raw.items()), self.spec.value, top, div)
+
+
+class MapView(Mapping[Any, Any]):
+    """A program's map with Python keys and values.
+
+    Every access reads the kernel's map.  A map of several keys takes tuples; a scalar map has the one key ``None`` and
+    its value is in `value`.
+
+    Args:
+        raw: the map; its spec has layouts.
+        namer: gives names to addresses, user ids, probes.
+    """
+
+    def __init__(self, raw: RawMap, namer: Namer) -> None:
+        self._raw = raw
+        self._namer = namer
+        self._reader = MapReader(raw, namer)
+        spec = raw.spec
+        self.spec = spec
+        self._histogram = type(spec.value).__name__ in ("HistV", "LhistV")
+        self._merge: Callable[[bytes], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in the program's text."""
+        return self.spec.name
+
+    @property
+    def value(self) -> Any:
+        """The value of a scalar map; ``None`` when the program never set it."""
+        items = self._reader.read()
+        return items[0][1] if items else None
+
+    def items_sorted(self, top: int = 0, div: int = 0) -> list[tuple[Any, Any]]:
+        """Return all (key, value) pairs in the order that bpftrace prints them."""
+        return self._reader.read(top, div)
+
+    def __getitem__(self, key: Any) -> Any:
+        if self._histogram:  # buckets are elements of their own
+            for found, value in self._reader.read():
+                if found == key:
+                    return value
+            raise KeyError(key)
+        value = self._raw.lookup(self._encode_key(key))
+        if value is None:
+            raise KeyError(key)
+        if self._merge is None:
+            assert self.spec.value is not None
+            self._merge = make_merge(self.spec.value, self._namer, per_cpu=is_per_cpu(self.spec))
+        return self._merge(value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([key for key, _ in self._reader.read()])
+
+    def __len__(self) -> int:
+        return len(self._reader.read())
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.spec.value is None or isinstance(self.spec.value, AGGREGATES):
+            raise TypeError(f"the values of {self.name} are written by the program only")
+        self._raw.update(self._encode_key(key), make_encoder(self.spec.value)(value))
+
+    def __delitem__(self, key: Any) -> None:
+        if self._histogram:
+            raise TypeError(f"single elements of {self.name} cannot be deleted")
+        if not self._raw.delete(self._encode_key(key)):
+            raise KeyError(key)
+
+    def clear(self) -> None:
+        """Delete all elements."""
+        self._raw.clear()
+
+    def zero(self) -> None:
+        """Set all values to zero; the keys stay."""
+        self._raw.zero()
+
+    def __repr__(self) -> str:
+        return f"<MapView {self.name}>"
+
+    def _encode_key(self, key: Any) -> bytes:
+        if self.spec.scalar or self.spec.key is None:
+            if key is not None:
+                raise KeyError(key)
+            return bytes(self.spec.key_size)
+        return make_encoder(self.spec.key)(key).ljust(self.spec.key_size, b"\0")
