@@ -65,6 +65,7 @@ def run_example(argv: list[str], expected: str, end_after: int = 0) -> bool:
     finally:
         timed_out = not limit.is_alive()
         limit.cancel()
+        process.stdout.close()
     if timed_out:
         print(f"-- failed: it did not end within {_LIMIT_S:g} s", flush=True)
     elif not seen:
