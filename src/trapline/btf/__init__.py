@@ -1,19 +1,12 @@
-"""BTF bytes ⇄ types; lookup by name; index for disk; C text and headers; a writer for small BTF blobs."""
+"""BTF bytes ⇄ types; lookup by name; index for disk.
+
+The rest is imported from its module, since few programs need it: C text of a type (`trapline.btf.dump`), C headers
+(`trapline.btf.header`), the writer (`trapline.btf.write`), function and line information (`trapline.btf.ext`).
+"""
 
 from __future__ import annotations
 
 from trapline.btf.database import Btf
-from trapline.btf.ext import (
-    FUNC_INFO_SIZE,
-    LINE_INFO_SIZE,
-    ExtInfo,
-    FuncInfo,
-    LineInfo,
-    decode_ext,
-    encode_func_info,
-    encode_line_info,
-)
-from trapline.btf.header import generate_header, header_for_identifiers
 from trapline.btf.layout import Field, Step
 from trapline.btf.types import (
     Array,
@@ -42,14 +35,10 @@ from trapline.btf.types import (
     Void,
     Volatile,
 )
-from trapline.btf.write import BtfBuilder
 
 __all__ = [
-    "FUNC_INFO_SIZE",
-    "LINE_INFO_SIZE",
     "Array",
     "Btf",
-    "BtfBuilder",
     "BtfType",
     "Const",
     "DataSec",
@@ -57,15 +46,12 @@ __all__ = [
     "Enum",
     "Enum64",
     "Enumerator",
-    "ExtInfo",
     "Field",
     "Float",
     "Func",
-    "FuncInfo",
     "FuncProto",
     "Fwd",
     "Int",
-    "LineInfo",
     "Member",
     "Param",
     "Ptr",
@@ -79,9 +65,4 @@ __all__ = [
     "Var",
     "Void",
     "Volatile",
-    "decode_ext",
-    "encode_func_info",
-    "encode_line_info",
-    "generate_header",
-    "header_for_identifiers",
 ]

@@ -22,7 +22,7 @@ PACKED = "__attribute__((packed))"
 class Gap:
     """Bits that no member covers: from `start` to `end`; `align` is the alignment (bits) of what follows.
 
-    `bits` says that a bitfield comes before or after the gap.
+    `bits` says that bitfields come before and after the gap.
     """
 
     start: int
@@ -106,14 +106,11 @@ def _member_lines(
         size = 8 * size_of(btf, member.type)
         align = 8 if packed else 8 * align_of(btf, member.type)
         start = 0 if is_union else end
-        if bits:
-            natural = start if packed or _fits(start, bits, size) else _round_up(start, size)
-        else:
-            natural = _round_up(start, align)
+        natural = start if bits else _round_up(start, align)
         if natural != member.bit_offset:
             if member.bit_offset < start or is_union:
                 return None
-            lines += pad(Gap(start, member.bit_offset, align, bool(bits) or was_bits))
+            lines += pad(Gap(start, member.bit_offset, align, bool(bits) and was_bits))
         text = declare(btf, member.type, member.name, spell=spell)
         lines.append(f"{text}: {bits}" if bits else text)
         stop = member.bit_offset + (bits or size)
@@ -125,19 +122,15 @@ def _member_lines(
     if end > total:
         return None
     if _round_up(end, largest) != total:
-        lines += pad(Gap(0 if is_union else end, total, largest, was_bits))
+        lines += pad(Gap(0 if is_union else end, total, largest, False))
     return lines
-
-
-def _fits(start: int, bits: int, unit: int) -> bool:
-    return unit > 0 and start // unit == (start + bits - 1) // unit
 
 
 def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step if step else value
 
 
-_MODES = {1: "QI", 2: "HI", 8: "DI"}
+_MODES = {1: "byte", 2: "HI", 8: "DI"}
 
 
 def print_enum(found: t.Enum | t.Enum64, tag: str, names: list[str], indent: str = "") -> str:
@@ -155,7 +148,8 @@ def print_enum(found: t.Enum | t.Enum64, tag: str, names: list[str], indent: str
     head = f"enum {tag}" if tag else "enum"
     inner = indent + "\t"
     body = "".join(
-        f"{inner}{name} = {_constant(constant.value)},\n" for name, constant in zip(names, found.values, strict=True)
+        f"{inner}{name} = {_constant(found, constant.value)},\n"
+        for name, constant in zip(names, found.values, strict=True)
     )
     mode = _MODES.get(found.size)
     wide = any(not -(1 << 31) <= c.value < 1 << 32 for c in found.values)
@@ -163,9 +157,9 @@ def print_enum(found: t.Enum | t.Enum64, tag: str, names: list[str], indent: str
     return f"{head} {{\n{body}{indent}}}{attribute}"
 
 
-def _constant(value: int) -> str:
-    if value == -(1 << 63):
+def _constant(owner: t.Enum | t.Enum64, value: int) -> str:
+    if isinstance(owner, t.Enum):
+        return str(value)
+    if value == -(1 << 63):  # C has no negative literals
         return f"({value + 1}LL - 1)"
-    if value >= 1 << 63:
-        return f"{value}ULL"
-    return f"{value}LL" if not -(1 << 31) <= value < 1 << 32 else str(value)
+    return f"{value}{'LL' if owner.signed else 'ULL'}"

@@ -99,27 +99,32 @@ class NameTable:
             position += 1
 
 
+def hash_strings(strings: bytes, start: int) -> dict[int, int]:
+    """Hash every string of a string section: offset → CRC-32; `start` is the offset of the first."""
+    parts = strings.split(b"\0")
+    starts = accumulate(map(len, parts), lambda total, length: total + length + 1, initial=start)
+    return dict(zip(starts, map(crc32, parts), strict=False))
+
+
 def build_names(
-    strings: bytes, base_length: int, pairs: Iterable[tuple[int, int]], read_name: Callable[[int], bytes]
+    hashes: dict[int, int], offsets: Iterable[int], ids: Iterable[int], read_name: Callable[[int], bytes]
 ) -> NameTable:
-    """Sort (string offset, type id) pairs into a `NameTable`.
+    """Sort types by the hash of their name.
 
     Args:
-        strings: the string section.
-        base_length: length of the base's string section: where the offsets of `strings` start.
-        pairs: string offset and type id; offset 0 (no name) is left out.
-        read_name: reads the name at an offset that is not the start of a string of `strings`.
+        hashes: what `hash_strings` returned; gets the offsets that are missing.
+        offsets: string offset of each name; 0 (no name) is left out.
+        ids: type id for each offset.
+        read_name: reads the name at an offset that is not in `hashes`.
     """
-    parts = strings.split(b"\0")
-    starts = accumulate(map(len, parts), lambda total, length: total + length + 1, initial=base_length)
-    hashes = dict(zip(starts, map(crc32, parts), strict=False))
-    found = []
-    for offset, type_id in pairs:
+    found: list[int] = []
+    append = found.append
+    for offset, type_id in zip(offsets, ids, strict=True):
         if offset:
             key = hashes.get(offset)
             if key is None:
                 key = hashes[offset] = crc32(read_name(offset))
-            found.append((key << 32) | type_id)
+            append((key << 32) | type_id)
     found.sort()
     return NameTable(array("I", [item >> 32 for item in found]), array("I", [item & 0xFFFFFFFF for item in found]))
 

@@ -40,7 +40,7 @@ def declare(btf: TypeStore, type_id: int, declarator: str = "", *, spell: Spell 
         spell: text of the type at the core; it may be a whole struct body.
 
     Returns:
-        For instance ``struct task_struct *task`` or ``const char *const *argv``; type tags are left out.
+        For instance ``struct task_struct *task`` or ``const char * const *argv``; type tags are left out.
 
     Raises:
         DecodeError: a malformed chain of types.
@@ -59,8 +59,10 @@ def _declare(btf: TypeStore, type_id: int, declarator: str, spell: Spell, depth:
         elif isinstance(found, t.Restrict):
             qualifiers = _add_qualifier("restrict", qualifiers)
         elif isinstance(found, t.Ptr):
-            separator = " " if qualifiers and declarator else ""
-            declarator = "*" + qualifiers.strip() + separator + declarator
+            if qualifiers:  # libbpf's spacing: `* const x`, `* (*f)(int)`
+                declarator = f"* {qualifiers}{declarator}".rstrip()
+            else:
+                declarator = f"* {declarator}" if declarator.startswith("(") else f"*{declarator}"
             qualifiers = ""
         elif isinstance(found, t.Array):  # qualifiers of an array are its elements'
             declarator = f"{_grouped(declarator)}[{found.count}]"

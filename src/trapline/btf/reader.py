@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from zlib import crc32
 
 from trapline.btf import types as t
-from trapline.btf.index import NameTable, build_names, decode_index, encode_index, scan_offsets
+from trapline.btf.index import NameTable, build_names, decode_index, encode_index, hash_strings, scan_offsets
 from trapline.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _HEADER = Layout("<HBBIIIII")  # struct btf_header
 _MAGIC = 0xEB9F
-_KNOWN_KINDS = 20
+_ENUM_WORDS = {t.BTF_KIND_ENUM: 2, t.BTF_KIND_ENUM64: 3}  # 32-bit words of an enumerator
 _MAX_CHAIN = 64  # typedefs and qualifiers in a row, nested structs; more is a loop
 
 T = TypeVar("T", bound=t.BtfType)
@@ -300,18 +300,19 @@ class TypeStore:
             position = self._source.find(needle, position + 1, self._string_end)
 
     def _build_tables(self) -> tuple[NameTable, NameTable]:
-        words, first = self._words, self.first_id
-        strings = self._source[self._string_start : self._string_end]
-        pairs = [(words[start], i) for i, start in enumerate(self._offsets, first)]
-        names = build_names(strings, self._string_base, pairs, self._string_bytes)
-        constants: list[tuple[int, int]] = []
-        for i, start in enumerate(self._offsets, first):
-            kind = words[start + 1] >> 24 & 31
-            if kind in (t.BTF_KIND_ENUM, t.BTF_KIND_ENUM64):
-                step = 2 if kind == t.BTF_KIND_ENUM else 3
-                end = start + 3 + step * (words[start + 1] & 0xFFFF)
-                constants.extend((words[at], i) for at in range(start + 3, end, step))
-        return names, build_names(strings, self._string_base, constants, self._string_bytes)
+        words = self._types.cast("I").tolist()
+        hashes = hash_strings(self._source[self._string_start : self._string_end], self._string_base)
+        ids = range(self.first_id, self.end_id)
+        names = build_names(hashes, [words[start] for start in self._offsets], ids, self._string_bytes)
+        constants: list[int] = []
+        owners: list[int] = []
+        for type_id, start in zip(ids, self._offsets, strict=True):
+            step = _ENUM_WORDS.get(words[start + 1] >> 24 & 31)
+            if step:
+                count = words[start + 1] & 0xFFFF
+                constants += words[start + 3 : start + 3 + step * count : step]
+                owners += [type_id] * count
+        return names, build_names(hashes, constants, owners, self._string_bytes)
 
     def func(self, name: str) -> int | None:
         """Find the id of the `Func` with a name."""
