@@ -100,6 +100,8 @@ class KernelError(TraplineError, OSError):
         hint: what to do about it, or ``None``.
     """
 
+    errno: int
+
     def __init__(self, message: str, *, errno: int = 0, hint: str | None = None) -> None:
         TraplineError.__init__(self, message, hint=hint)
         self.errno = errno

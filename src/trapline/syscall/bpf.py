@@ -389,6 +389,16 @@ def open_by_id(command: int, number: int) -> Fd | None:
     return Fd(result, f"BPF object {number}")
 
 
+def read_btf_name(fd: int) -> str:
+    """Return the name of a BTF object (``vmlinux``, a module's), or an empty string for a program's."""
+    size = 64
+    name = ctypes.create_string_buffer(size)
+    request = bytearray(32)  # struct bpf_btf_info: name at 16, name_len at 24
+    struct.pack_into("<QI", request, 16, ctypes.addressof(name), size)
+    object_info(fd, 32, bytes(request))
+    return name.value.decode(errors="replace")
+
+
 def enable_stats() -> Fd:
     """BPF_ENABLE_STATS: run counts and times are kept while the descriptor is open."""
     return Fd(_checked(abi.BPF_ENABLE_STATS, Attr(4).u32(0, abi.BPF_STATS_RUN_TIME), "cannot enable statistics"))

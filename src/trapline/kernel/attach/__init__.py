@@ -1,0 +1,1 @@
+"""Attaching programs: one module per mechanism; `trapline.kernel.attach.table` chooses."""

@@ -1,0 +1,316 @@
+"""What the running kernel can do, found out by trying; never by its version.
+
+A probe answers yes, no, or does not know (``None``: the process lacks a privilege, memory was short).  Only yes and no
+are remembered.  Names are plain words (``kprobe_multi``), ``helper:NAME`` for a BPF helper in a kprobe program, and
+``map:TYPE`` for a map type.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+from trapline.abi import bpf as abi
+from trapline.abi import perf as perf_abi
+from trapline.abi.assembler import R0, R1, R2, R3, R4, R5, Assembler
+from trapline.abi.helper_ids import HELPERS
+from trapline.abi.perf import PerfEventAttr
+from trapline.btf import Btf
+from trapline.errors import KernelError, TargetError
+from trapline.syscall import bpf
+from trapline.syscall.fd import Fd
+from trapline.syscall.machine import has_btf
+from trapline.syscall.perf import open_perf_event, pmu_type
+
+_NO_SUCH_FUNCTION = "trapline_no_such_function"
+_INCONCLUSIVE = (errno.EPERM, errno.EACCES, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+_RETURN_0 = Assembler().mov(R0, 0).exit().assemble()
+_LINK_INFO_WITH_MISSED = 56
+_LOG_SIZE = 1 << 14
+
+
+class FeatureProbes:
+    """Answers what the kernel can do, each question asked at most once.
+
+    Args:
+        load_btf: returns the kernel's types; asked only by features that need them.
+    """
+
+    def __init__(self, load_btf: Callable[[], Btf]) -> None:
+        self._load_btf = load_btf
+        self._known: dict[str, bool] = {}
+
+    def probe(self, name: str) -> bool | None:
+        """Return whether the kernel has feature `name`; ``None`` when that cannot be found out.
+
+        Raises:
+            ValueError: no such feature name.
+        """
+        if name in self._known:
+            return self._known[name]
+        answer = self._ask(name)
+        if answer is not None:
+            self._known[name] = answer
+        return answer
+
+    def _ask(self, name: str) -> bool | None:
+        kind, _, detail = name.partition(":")
+        if detail and kind == "helper":
+            return probe_helper(detail)
+        if detail and kind == "map":
+            return probe_map_type(detail)
+        if name in _HELPER_FEATURES:
+            return probe_helper(_HELPER_FEATURES[name])
+        if name in _TABLE:
+            return _TABLE[name]()
+        if name in _WITH_BTF:
+            if not has_btf():
+                return False
+            try:
+                return _WITH_BTF[name](self._load_btf())
+            except TargetError:
+                return None
+        raise ValueError(f"unknown feature {name!r}")
+
+    def all(self) -> Iterator[tuple[str, bool | None]]:
+        """Yield every named feature and its answer, sorted by name."""
+        for name in feature_names():
+            yield name, self.probe(name)
+
+
+def feature_names() -> list[str]:
+    """Return the names of all features (helpers and map types can be asked for by ``helper:`` and ``map:`` too)."""
+    return sorted({*_HELPER_FEATURES, *_TABLE, *_WITH_BTF})
+
+
+def probe_helper(name: str, program: str = "KPROBE") -> bool | None:
+    """Return whether programs of type `program` may call helper `name`."""
+    number = HELPERS.get(name)
+    if number is None:
+        raise ValueError(f"unknown BPF helper {name!r}")
+    asm = Assembler()
+    for register in (R1, R2, R3, R4, R5):
+        asm.mov(register, 0)
+    code = asm.call(number).mov(R0, 0).exit().assemble()
+    log = ctypes.create_string_buffer(_LOG_SIZE)
+    result = bpf.load_program(abi.PROGRAM_TYPES[program], code, log=log, log_level=1)
+    if result >= 0:
+        os.close(result)
+        return True
+    text = log.value.decode(errors="replace")
+    if not text:
+        return None
+    # "unknown func", "invalid func" and (since 6.12) "program of this type cannot use helper" mean no; every other
+    # complaint is about the arguments.
+    return not any(words in text for words in ("unknown func", "invalid func", "cannot use helper"))
+
+
+def probe_map_type(name: str) -> bool | None:
+    """Return whether the kernel has maps of type `name` (``RINGBUF``)."""
+    number = abi.MAP_TYPES.get(name)
+    if number is None:
+        raise ValueError(f"unknown map type {name!r}")
+    page = os.sysconf("SC_PAGE_SIZE")
+    key, value, entries, flags = {
+        "RINGBUF": (0, 0, page, 0),
+        "USER_RINGBUF": (0, 0, page, 0),
+        "QUEUE": (0, 4, 1, 0),
+        "STACK": (0, 4, 1, 0),
+        "BLOOM_FILTER": (0, 4, 1, 0),
+        "STACK_TRACE": (4, 8, 1, 0),
+        "LPM_TRIE": (8, 8, 1, abi.BPF_F_NO_PREALLOC),
+        "ARENA": (0, 0, 1, abi.BPF_F_MMAPABLE),
+    }.get(name, (4, 4, 1, 0))
+    try:
+        bpf.create_map(number, key, value, entries, flags).close()
+    except KernelError as error:
+        if error.errno in _INCONCLUSIVE:
+            return None
+        # These need BTF or another map; asking so only tells whether the type is known.
+        return None if name.endswith(("_STORAGE", "_OF_MAPS", "STRUCT_OPS")) else False
+    return True
+
+
+def _load(type: str, expected: str = "", attach_btf_id: int = 0) -> int:
+    return bpf.load_program(
+        abi.PROGRAM_TYPES[type],
+        _RETURN_0,
+        expected_attach=abi.ATTACH_TYPES[expected] if expected else 0,
+        attach_btf_id=attach_btf_id,
+    )
+
+
+def _probe_multi(expected: str, session: bool) -> bool | None:
+    program = _load("KPROBE", expected)
+    if program < 0:
+        return None if -program in _INCONCLUSIVE else False
+    with Fd(program):
+        # Nothing is attached: a kernel with the feature looks for the function and says ESRCH, one without says
+        # EOPNOTSUPP (no CONFIG_FPROBE) or EINVAL (before 5.18, or before 6.10 for sessions).
+        result = bpf.create_kprobe_multi_link(program, symbols=[_NO_SUCH_FUNCTION], session=session)
+    if result >= 0:
+        os.close(result)
+        return True
+    if -result in _INCONCLUSIVE:
+        return None
+    return -result in (errno.ESRCH, errno.ENOENT)
+
+
+def _probe_perf_link() -> bool | None:
+    program = _load("PERF_EVENT")
+    if program < 0:
+        return None
+    with Fd(program):
+        result = bpf.create_perf_link(program, 1 << 20)
+    if result >= 0:
+        os.close(result)
+        return True
+    return None if -result in _INCONCLUSIVE else -result == errno.EBADF
+
+
+def _probe_missed() -> bool | None:
+    program = _load("PERF_EVENT")
+    if program < 0:
+        return None
+    attr = PerfEventAttr(perf_abi.PERF_TYPE_SOFTWARE, perf_abi.PERF_COUNT_SW_CPU_CLOCK, sample_period=1 << 40)
+    with Fd(program):
+        try:
+            event = open_perf_event(attr, pid=0)
+        except KernelError:
+            return None
+        with event:
+            link = bpf.create_perf_link(program, event.fileno())
+            if link < 0:
+                return None if -link in _INCONCLUSIVE else False
+            with Fd(link):
+                return len(bpf.object_info(link, 256)) >= _LINK_INFO_WITH_MISSED
+
+
+def _probe_uprobe_multi() -> bool | None:
+    program = _load("KPROBE", "TRACE_UPROBE_MULTI")
+    if program < 0:
+        return None if -program in _INCONCLUSIVE else False
+    with Fd(program):
+        attr = bpf.Attr(64).u32(0, program).u32(8, abi.ATTACH_TYPES["TRACE_UPROBE_MULTI"])
+        attr.text(16, "/").pointer(24, bytes(8)).u32(48, 1)
+        result = bpf.bpf(abi.BPF_LINK_CREATE, attr)
+    if result >= 0:
+        os.close(result)
+        return True
+    return None if -result in _INCONCLUSIVE else -result == errno.EBADF
+
+
+def _probe_trampoline(btf: Btf, expected: str) -> bool | None:
+    target = btf.func("bpf_fentry_test1")  # only ever called by the kernel's own test runs
+    if target is None:
+        return None
+    program = _load("TRACING", expected, target)
+    if program < 0:
+        return None if -program in _INCONCLUSIVE else False
+    with Fd(program):
+        link = bpf.open_raw_tracepoint(program)
+    if link < 0:
+        return None if -link in _INCONCLUSIVE else False
+    os.close(link)
+    return True
+
+
+def _probe_iterator(btf: Btf) -> bool | None:
+    target = btf.func("bpf_iter_task")
+    if target is None:
+        return False
+    program = _load("TRACING", "TRACE_ITER", target)
+    if program < 0:
+        return None if -program in _INCONCLUSIVE else False
+    with Fd(program):
+        link = bpf.create_link(program, abi.ATTACH_TYPES["TRACE_ITER"])
+    if link < 0:
+        return None if -link in _INCONCLUSIVE else False
+    os.close(link)
+    return True
+
+
+def _probe_btf_helper(btf: Btf, name: str) -> bool | None:
+    target = btf.func("bpf_fentry_test1")
+    number = HELPERS[name]
+    if target is None:
+        return None
+    asm = Assembler()
+    for register in (R1, R2, R3, R4, R5):
+        asm.mov(register, 0)
+    log = ctypes.create_string_buffer(_LOG_SIZE)
+    result = bpf.load_program(
+        abi.PROGRAM_TYPES["TRACING"],
+        asm.call(number).mov(R0, 0).exit().assemble(),
+        expected_attach=abi.ATTACH_TYPES["TRACE_FENTRY"],
+        attach_btf_id=target,
+        log=log,
+        log_level=1,
+    )
+    if result >= 0:
+        os.close(result)
+        return True
+    text = log.value.decode(errors="replace")
+    if not text:
+        return None
+    return not any(words in text for words in ("unknown func", "invalid func", "cannot use helper"))
+
+
+def _probe_raw_tracepoint_run() -> bool | None:
+    program = _load("RAW_TRACEPOINT")
+    if program < 0:
+        return None if -program in _INCONCLUSIVE else False
+    with Fd(program):
+        try:
+            bpf.run_program(program)
+        except KernelError as error:
+            return None if error.errno in _INCONCLUSIVE else False
+    return True
+
+
+# Features that are a helper in kprobe programs.
+_HELPER_FEATURES: dict[str, str] = {
+    "bpf_loop": "loop",
+    "for_each_map_elem": "for_each_map_elem",
+    "get_attach_cookie": "get_attach_cookie",
+    "get_boot_ns": "ktime_get_boot_ns",
+    "get_func_ip": "get_func_ip",
+    "get_ns_current_pid_tgid": "get_ns_current_pid_tgid",
+    "get_tai_ns": "ktime_get_tai_ns",
+    "jiffies64": "jiffies64",
+    "map_lookup_percpu_elem": "map_lookup_percpu_elem",
+    "override_return": "override_return",
+    "probe_read_kernel": "probe_read_kernel",
+    "probe_write_user": "probe_write_user",
+    "send_signal": "send_signal",
+    "snprintf": "snprintf",
+    "strncmp": "strncmp",
+    "task_storage": "task_storage_get",
+    "trace_vprintk": "trace_vprintk",
+}
+
+_TABLE: dict[str, Callable[[], bool | None]] = {
+    "attach_cookie": _probe_perf_link,
+    "btf": has_btf,
+    "kprobe_multi": lambda: _probe_multi("TRACE_KPROBE_MULTI", False),
+    "kprobe_session": lambda: _probe_multi("TRACE_KPROBE_SESSION", True),
+    "kprobes": lambda: pmu_type("kprobe") is not None,
+    "link_info_missed": _probe_missed,
+    "lpm_trie": lambda: probe_map_type("LPM_TRIE"),
+    "perf_link": _probe_perf_link,
+    "raw_tracepoint_run": _probe_raw_tracepoint_run,
+    "ringbuf": lambda: probe_map_type("RINGBUF"),
+    "uprobe_multi": _probe_uprobe_multi,
+    "uprobes": lambda: pmu_type("uprobe") is not None,
+}
+
+_WITH_BTF: dict[str, Callable[[Btf], bool | None]] = {
+    "d_path": lambda btf: _probe_btf_helper(btf, "d_path"),
+    "fentry": lambda btf: _probe_trampoline(btf, "TRACE_FENTRY"),
+    "fexit": lambda btf: _probe_trampoline(btf, "TRACE_FEXIT"),
+    "get_func_arg": lambda btf: _probe_btf_helper(btf, "get_func_arg"),
+    "iter": _probe_iterator,
+    "skb_output": lambda btf: _probe_btf_helper(btf, "skb_output"),
+}

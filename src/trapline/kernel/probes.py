@@ -1,0 +1,122 @@
+"""What can be probed on this machine: functions, tracepoints, perf events."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import cached_property
+
+from trapline.abi.perf import HARDWARE_EVENTS, SOFTWARE_EVENTS
+from trapline.errors import TargetError
+from trapline.kernel.patterns import compile_pattern, is_pattern
+from trapline.syscall.kallsyms import SymbolTable
+from trapline.syscall.privilege import BlacklistEntry, read_kprobe_blacklist
+from trapline.syscall.tracefs import read_events, read_filter_functions
+
+VMLINUX = "vmlinux"
+# Tracing these hangs or floods a kernel that nevertheless allows it; bpftrace leaves out the same.
+_DANGEROUS = frozenset({"arch_cpu_idle", "default_idle", "bpf_dispatcher_xdp_func"})
+_DANGEROUS_PREFIXES = ("rcu_", "__ftrace_invalid_address__")
+_PART = re.compile(r"\.part\.\d+$")
+
+
+class ProbeCatalogue:
+    """The probes of the running kernel; every list is read when it is first needed.
+
+    Args:
+        symbols: the kernel's symbols, for kernels that do not list traceable functions.
+    """
+
+    def __init__(self, symbols: SymbolTable) -> None:
+        self._symbols = symbols
+
+    @cached_property
+    def blacklist(self) -> list[BlacklistEntry] | None:
+        """The kprobe blacklist, or ``None`` when it cannot be read."""
+        return read_kprobe_blacklist()
+
+    @cached_property
+    def functions_by_module(self) -> list[tuple[str, str]]:
+        """All (module, function) that a wildcard may match, sorted; the kernel proper is ``vmlinux``."""
+        try:
+            listed = read_filter_functions()
+        except TargetError:
+            listed = self._symbols.functions()
+        banned = {entry.name for entry in self.blacklist or ()}
+        return sorted(
+            {
+                (module or VMLINUX, name)
+                for name, module in listed
+                if name not in banned and name not in _DANGEROUS and not name.startswith(_DANGEROUS_PREFIXES)
+                if "." not in name or not _PART.search(name)
+            }
+        )
+
+    def match_functions(self, function: str, module: str = "") -> list[tuple[str, str]]:
+        """Return the (module, function) that match two globs, sorted; an empty `module` matches all."""
+        found = self.functions_by_module
+        if module and module != "*":
+            if is_pattern(module):
+                matches_module = compile_pattern(module).match
+                found = [row for row in found if matches_module(row[0])]
+            else:
+                found = [row for row in found if row[0] == module]
+        if function != "*":
+            if is_pattern(function):
+                matches = compile_pattern(function).match
+                found = [row for row in found if matches(row[1])]
+            else:
+                found = [row for row in found if row[1] == function]
+        return found
+
+    @cached_property
+    def tracepoints(self) -> list[tuple[str, str]]:
+        """All (category, name) of tracepoints, sorted."""
+        return sorted(set(read_events()))
+
+    def match_tracepoints(self, category: str, name: str) -> list[tuple[str, str]]:
+        """Return the (category, name) that match two globs, sorted."""
+        matches_category, matches_name = compile_pattern(category).match, compile_pattern(name).match
+        return [row for row in self.tracepoints if matches_category(row[0]) and matches_name(row[1])]
+
+    def near(self, kind: str, name: str, limit: int = 5) -> list[str]:
+        """Return names similar to `name`, best first.
+
+        Args:
+            kind: ``kprobe`` (functions), ``tracepoint`` (``category:name``), ``software`` or ``hardware``.
+            name: what was asked for.
+            limit: how many at most.
+        """
+        if kind == "tracepoint":
+            try:
+                names = [f"{c}:{n}" for c, n in self.tracepoints]
+            except TargetError:
+                return []
+        elif kind == "software":
+            names = list(SOFTWARE_EVENTS)
+        elif kind == "hardware":
+            names = list(HARDWARE_EVENTS)
+        else:
+            names = [function for function, _ in self._symbols.functions() if "." not in function]
+        return near_names(name, names, limit)
+
+
+def near_names(name: str, names: list[str], limit: int = 5) -> list[str]:
+    """Return the `names` that are most similar to `name`, best first.
+
+    A hundred thousand names are compared in two steps: shared letter pairs choose the candidates, difflib ranks them.
+    """
+    wanted = name.lower()
+    pairs = {wanted[i : i + 2] for i in range(len(wanted) - 1)}
+    if not pairs:
+        return []
+    low, high = len(wanted) * 2 // 3, len(wanted) * 3 // 2 + 2
+    scored = []
+    for other in set(names):
+        if low <= len(other) <= high:
+            text = other.lower()
+            common = sum(1 for pair in pairs if pair in text)
+            if common * 2 >= len(pairs):
+                scored.append((common * 100 // len(pairs) - abs(len(other) - len(wanted)), other))
+    scored.sort(key=lambda row: (-row[0], row[1]))
+    return difflib.get_close_matches(name, [other for _, other in scored[:200]], n=limit, cutoff=0.7)

@@ -1,0 +1,203 @@
+"""`LiveTarget`: the running kernel as a machine to compile for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from trapline.abi.arch import Arch
+from trapline.abi.tracepoint import TracepointFormat
+from trapline.btf import Btf
+from trapline.errors import FeatureMissingError, NoSuchProbeError
+from trapline.kernel.features import FeatureProbes
+from trapline.kernel.probes import ProbeCatalogue
+from trapline.syscall import machine, privilege
+from trapline.syscall.kallsyms import SymbolTable, read_kallsyms
+from trapline.syscall.libc import host_arch
+from trapline.syscall.tracefs import read_event_format
+
+IndexLoader = Callable[[str], "bytes | None"]
+IndexSaver = Callable[[str, bytes], None]
+
+
+class LiveTarget:
+    """The running kernel; implements `trapline.ir.target.Target`.
+
+    Everything is read when it is first asked for, and then kept: one object sees one state of the machine.
+
+    Args:
+        load_index: returns the index of BTF that `save_index` got under the same key, or ``None``.
+        save_index: keeps an index of BTF for later processes.
+    """
+
+    def __init__(self, *, load_index: IndexLoader | None = None, save_index: IndexSaver | None = None) -> None:
+        self._load_index = load_index
+        self._save_index = save_index
+        self._module_btf: dict[str, Btf | None] = {}
+        self._formats: dict[tuple[str, str], TracepointFormat] = {}
+        self.features = FeatureProbes(lambda: self.btf)
+
+    # ---- the machine
+
+    @cached_property
+    def arch(self) -> Arch:
+        """Registers and calling conventions."""
+        return host_arch()
+
+    @cached_property
+    def release(self) -> str:
+        """The kernel's release, as ``uname -r`` prints it."""
+        return machine.kernel_release()
+
+    @cached_property
+    def version_code(self) -> int:
+        """``LINUX_VERSION_CODE``."""
+        return machine.version_code()
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of what a compiled program may depend on: kernel build, boot, loaded modules, privileges."""
+        names = os.uname()
+        modules = sorted((m.name, m.size, m.address) for m in machine.loaded_modules())
+        parts = (
+            names.machine,
+            names.release,
+            names.version,
+            machine.boot_id(),
+            modules,
+            len(machine.possible_cpus()),
+            self.page_size,
+            self.pid_namespace,
+            privilege.effective_capabilities(),
+            privilege.lockdown_mode(),
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+    @cached_property
+    def possible_cpus(self) -> int:
+        """Number of possible CPUs."""
+        return len(machine.possible_cpus())
+
+    @cached_property
+    def online_cpus(self) -> tuple[int, ...]:
+        """The CPUs that run."""
+        return machine.online_cpus()
+
+    @cached_property
+    def page_size(self) -> int:
+        """Bytes of a page."""
+        return machine.page_size()
+
+    @cached_property
+    def pid_namespace(self) -> tuple[int, int] | None:
+        """(device, inode) of the tracer's pid namespace when it is not the initial one."""
+        return machine.pid_namespace()
+
+    def kernel_config(self, option: str) -> str | None:
+        """Return the value of ``CONFIG_…``; ``""`` when it is not set, ``None`` when that is not known."""
+        config = machine.kernel_config()
+        return None if config is None else config.get(option, "")
+
+    def has(self, feature: str) -> bool:
+        """Return whether the kernel certainly has a feature of `trapline.kernel.features`."""
+        return self.features.probe(feature) is True
+
+    # ---- types
+
+    @property
+    def has_btf(self) -> bool:
+        """Whether the kernel describes its types."""
+        return machine.has_btf()
+
+    @cached_property
+    def btf(self) -> Btf:
+        """The kernel's types.
+
+        Raises:
+            FeatureMissingError: it has none.
+        """
+        data = machine.read_btf()
+        if data is None:
+            raise FeatureMissingError(
+                "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing)",
+                hint="boot a kernel with CONFIG_DEBUG_INFO_BTF=y; without it types and argument names are unknown",
+            )
+        return self._indexed(data, "vmlinux", None)
+
+    def module_btf(self, module: str) -> Btf | None:
+        """Return a module's types (with the kernel's below them), or ``None`` when it has none."""
+        if module in ("", "vmlinux"):
+            return self.btf if self.has_btf else None
+        if module not in self._module_btf:
+            data = machine.read_btf(module) if self.has_btf else None
+            self._module_btf[module] = None if data is None else Btf(data, base=self.btf, name=module)
+        return self._module_btf[module]
+
+    def _indexed(self, data: bytes, name: str, base: Btf | None) -> Btf:
+        key = hashlib.sha256(f"{os.uname().version} {len(data)}".encode() + data[:64] + data[-4096:]).hexdigest()[:32]
+        index = self._load_index(key) if self._load_index else None
+        btf = Btf(data, base=base, name=name, index=index)
+        if index is None and self._save_index:
+            self._save_index(key, btf.index_bytes())
+        return btf
+
+    # ---- symbols and probes
+
+    @cached_property
+    def symbols(self) -> SymbolTable:
+        """The kernel's symbols."""
+        return read_kallsyms()
+
+    @cached_property
+    def probes(self) -> ProbeCatalogue:
+        """What can be probed."""
+        return ProbeCatalogue(self.symbols)
+
+    def symbol_address(self, name: str) -> int | None:
+        """Return the address of a kernel symbol, or ``None`` when there is none (or addresses are hidden)."""
+        return self.symbols.address(name)
+
+    def functions(self, pattern: str, module: str = "") -> Sequence[str]:
+        """Return the traceable functions whose names match a glob, sorted, without duplicates."""
+        return sorted({name for _, name in self.probes.match_functions(pattern, module)})
+
+    def function_modules(self, pattern: str, module: str) -> Sequence[tuple[str, str]]:
+        """Return (module, function) for all traceable functions that match two globs."""
+        return self.probes.match_functions(pattern, module)
+
+    def tracepoints(self, category: str, name: str) -> Sequence[tuple[str, str]]:
+        """Return the (category, name) that match two globs, sorted."""
+        return self.probes.match_tracepoints(category, name)
+
+    def tracepoint_format(self, category: str, name: str) -> TracepointFormat:
+        """Return a tracepoint's fields.
+
+        Raises:
+            NoSuchProbeError: there is no such tracepoint; similar ones are named.
+        """
+        key = category, name
+        if key not in self._formats:
+            try:
+                self._formats[key] = read_event_format(category, name)
+            except NoSuchProbeError as error:
+                near = self.near_probes("tracepoint", f"{category}:{name}")
+                hint = f"did you mean {', '.join(near)}?" if near else None
+                raise NoSuchProbeError(error.message, near=near, hint=hint) from None
+        return self._formats[key]
+
+    def near_probes(self, kind: str, name: str) -> Sequence[str]:
+        """Return existing names similar to `name`, best first."""
+        return self.probes.near(kind, name)
+
+    @cached_property
+    def _syscall_prefix(self) -> str:
+        for prefix in (f"{self.arch.syscall_prefix}sys_", "sys_", "SyS_"):
+            if self.symbols.find(prefix + "getpid"):
+                return prefix
+        return f"{self.arch.syscall_prefix}sys_"
+
+    def syscall_prefix(self) -> str:
+        """Return what precedes a system call's name in kallsyms (``__x64_sys_``)."""
+        return self._syscall_prefix
