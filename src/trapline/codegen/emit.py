@@ -8,104 +8,25 @@ the machine does, so that no input makes the optimiser believe anything; helpers
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
 from trapline.abi.helper_ids import HELPERS
+from trapline.codegen.tables import DebugTable, Declarations, References
 from trapline.errors import InternalError
 from trapline.ir import function as f
 from trapline.ir.types import I64, VOID, Int, Ptr, Space, Type, Void
 
 MAX_INLINE_STORES = 64
 
-_SPANLESS = 0
-
-
-@dataclass
-class References:
-    """What the bytecode refers to by number: the immediate of a pseudo instruction is an index into `items`."""
-
-    items: list[tuple[str, int, bool]] = field(default_factory=list)
-    _index: dict[tuple[str, int, bool], int] = field(default_factory=dict)
-
-    def number(self, map_name: str, offset: int = 0, *, value: bool = False) -> int:
-        """Return the number of a map (or of the address at `offset` of its element 0)."""
-        key = (map_name, offset, value)
-        number = self._index.get(key)
-        if number is None:
-            number = self._index[key] = len(self.items)
-            self.items.append(key)
-        return number
-
-
-@dataclass
-class Declarations:
-    """Intrinsics and kernel functions that the module has to declare, by name."""
-
-    lines: dict[str, str] = field(default_factory=dict)
-
-    def need(self, name: str, line: str) -> None:
-        """Declare `name` once."""
-        if name not in self.lines:
-            self.lines[name] = line
-
-
-@dataclass
-class DebugTable:
-    """Numbers of spans, and the metadata that carries them as line numbers through LLVM.
-
-    Line ``i + 1`` stands for ``spans[i]``; line 0 for no place at all.
-    """
-
-    metadata: list[str] = field(default_factory=list)
-    spans: list[f.SpanT] = field(default_factory=list)
-    _lines: dict[f.SpanT, int] = field(default_factory=dict)
-    _locations: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.metadata += [
-            "distinct !DICompileUnit(language: DW_LANG_C99, file: !1, emissionKind: DebugDirectivesOnly)",
-            '!DIFile(filename: "-", directory: "", source: " ")',
-            '!{i32 2, !"Debug Info Version", i32 3}',
-            "!DISubroutineType(types: !{null})",
-        ]
-
-    def scope(self, name: str) -> int:
-        """Return the metadata number of a new subprogram."""
-        self.metadata.append(
-            f'distinct !DISubprogram(name: "{name}", scope: !1, file: !1, type: !3, unit: !0, '
-            "spFlags: DISPFlagDefinition | DISPFlagOptimized)"
-        )
-        return len(self.metadata) - 1
-
-    def location(self, span: f.SpanT | None, scope: int) -> int:
-        """Return the metadata number of the location of `span` in `scope`."""
-        line = _SPANLESS
-        if span is not None:
-            line = self._lines.get(span, 0)
-            if not line:
-                self.spans.append(span)
-                line = self._lines[span] = len(self.spans)
-        number = self._locations.get((line, scope))
-        if number is None:
-            self.metadata.append(f"!DILocation(line: {line}, scope: !{scope})")
-            number = self._locations[line, scope] = len(self.metadata) - 1
-        return number
-
-    def render(self) -> str:
-        """Return the module's metadata."""
-        lines = ["!llvm.dbg.cu = !{!0}", "!llvm.module.flags = !{!2}"]
-        lines += [f"!{number} = {text}" for number, text in enumerate(self.metadata)]
-        return "\n".join(lines) + "\n"
-
 
 @dataclass(frozen=True)
 class Frame:
     """How a function is written: its symbol, its section, and its linkage with attributes.
 
-    `native` leaves out what only the BPF target understands.
+    `native` leaves out what only the BPF target understands; `memory` then has the address of each map's element 0.
     """
 
     symbol: str
@@ -114,6 +35,7 @@ class Frame:
     attributes: str
     symbols: dict[str, str]
     native: bool = False
+    memory: Mapping[str, int] | None = None
 
 
 class FunctionEmitter:
@@ -160,8 +82,6 @@ class FunctionEmitter:
             self._names[param] = name
             if isinstance(param.type, Ptr):
                 self._aligns[param] = 8
-                if param.type.space is Space.CTX:
-                    self._context[param] = (name, 0)
             parameters.append(f"{_type(param.type)} {name}")
         blocks = function.reachable()
         labels = {id(block): f"b{number}" for number, block in enumerate(blocks)}
@@ -280,10 +200,16 @@ class FunctionEmitter:
 
     def _address(self, pointer: f.Op) -> tuple[str, str]:
         """Return an address to load from, and the word that a load from there needs."""
-        context = self._context.get(pointer)
-        if context is None or self._frame.native:
+        context = self._context_of(pointer)
+        if context is None:
             return self._value(pointer), ""
         return self._context_address(*context), "volatile "
+
+    def _context_of(self, pointer: f.Op) -> tuple[str, int] | None:
+        """Return the root and the distance of a pointer into the context; ``None`` for other pointers."""
+        if self._frame.native or not isinstance(pointer.type, Ptr) or pointer.type.space is not Space.CTX:
+            return None
+        return self._context.get(pointer) or (self._value(pointer), 0)
 
     def _context_address(self, root: str, distance: int) -> str:
         self._declarations.need("llvm.preserve.static.offset", "declare ptr @llvm.preserve.static.offset(ptr readnone)")
@@ -307,7 +233,7 @@ class FunctionEmitter:
 
     def _offset(self, op: f.Offset) -> None:
         pointer = op.pointer
-        context = self._context.get(pointer)
+        context = self._context_of(pointer)
         if context is not None and op.index is None:
             self._context[op] = (context[0], context[1] + op.constant)
             return
@@ -344,10 +270,7 @@ class FunctionEmitter:
     def _convert(self, op: f.Convert) -> None:
         value, operation = op.value, op.operation
         if operation == "space":
-            if value in self._context and isinstance(op.type, Ptr) and op.type.space is Space.CTX:
-                self._context[op] = self._context[value]
-            else:
-                self._names[op] = self._value(value)
+            self._names[op] = self._value(value)
             if value in self._aligns:
                 self._aligns[op] = self._aligns[value]
         elif operation == "bswap":
@@ -371,7 +294,7 @@ class FunctionEmitter:
 
     def _helper(self, op: f.Helper) -> None:
         number = HELPERS.get(op.name)
-        if number is None:
+        if number is None or self._frame.native:
             raise InternalError(f"there is no BPF helper named {op.name}")
         arguments = [self._wide(a) for a in op.arguments]
         if op.type == Int(1):
@@ -410,6 +333,9 @@ class FunctionEmitter:
 
     def _map_value_address(self, op: f.MapValueAddress) -> None:
         self._aligns[op] = gcd(8, op.offset)
+        if self._frame.memory is not None:
+            self._names[op] = f"inttoptr (i64 {self._frame.memory[op.name] + op.offset} to ptr)"
+            return
         self._pseudo(op, 2, self._references.number(op.name, op.offset, value=True))
 
     # -- blocks of memory
@@ -417,13 +343,13 @@ class FunctionEmitter:
     def _copy(self, op: f.Copy) -> None:
         if op.size == 0:
             return
-        context = None if self._frame.native else self._context.get(op.source)
+        context = self._context_of(op.source)
         target, target_align = self._value(op.target), self._align(op.target)
         if context is not None:
             self._copy_context(target, target_align, context, op.size)
             return
         source, source_align = self._value(op.source), self._align(op.source)
-        if op.size // min(target_align, source_align) <= MAX_INLINE_STORES:
+        if op.size // min(target_align, source_align) <= MAX_INLINE_STORES or self._frame.native:
             intrinsic = "llvm.memcpy.p0.p0.i64"
             self._declarations.need(intrinsic, f"declare void @{intrinsic}(ptr, ptr, i64, i1)")
             self._line(

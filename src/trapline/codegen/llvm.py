@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 DATA_LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
 
-Dump = "Callable[[str, str], None]"
-
 
 @lru_cache(maxsize=1)
 def _binding() -> Any:
@@ -56,6 +54,17 @@ def optimise_module(module: Any, machine: Any) -> None:
     options.loop_interleaving = False
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
+
+
+def link_native(text: str) -> Any:
+    """Compile LLVM IR for this machine and return the engine that holds the code (it must be kept alive)."""
+    binding = _binding()
+    machine = binding.Target.from_default_triple().create_target_machine(opt=2)
+    module = parse_module(f'target triple = "{machine.triple}"\n{text}')
+    optimise_module(module, machine)
+    engine = binding.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
 
 
 def compile_bpf(text: str, cpu: str, dump: Callable[[str, str], None] | None = None) -> bytes:

@@ -8,22 +8,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trapline.abi.instructions import (
+    BPF_ADD,
+    BPF_ALU64,
     BPF_CALL,
     BPF_JMP,
+    BPF_K,
+    BPF_LDX,
+    BPF_MOV,
     BPF_PSEUDO_CALL,
     BPF_PSEUDO_FUNC,
     BPF_PSEUDO_KFUNC_CALL,
     BPF_PSEUDO_MAP_FD,
     BPF_PSEUDO_MAP_VALUE,
+    BPF_ST,
+    BPF_STX,
+    BPF_X,
     LD_IMM64,
 )
-from trapline.codegen.emit import References
+from trapline.codegen.tables import References
 from trapline.errors import InternalError
 from trapline.ir.function import SpanT
 from trapline.ir.spec import KfuncRef, MapRef, SubprogramInfo
 
 _SLOT = struct.Struct("<BBhi")
 _CALL = BPF_JMP | BPF_CALL
+_ADD = BPF_ALU64 | BPF_ADD | BPF_K
+_MOVE = BPF_ALU64 | BPF_MOV | BPF_X
 
 _R_BPF_64_64 = 1
 _R_BPF_64_32 = 10
@@ -154,7 +164,8 @@ def link_program(
         else:
             raise InternalError(f"the code generator left a reference to {symbol.name!r} (relocation {kind})")
     map_refs: list[MapRef] = []
-    index, count, frame = 0, len(words) // 8, 0
+    index, count = 0, len(words) // 8
+    depth = _FrameDepth([start for start, _ in functions])
     while index < count:
         opcode, registers, offset, imm = _SLOT.unpack_from(words, index * 8)
         if opcode == LD_IMM64:
@@ -168,7 +179,7 @@ def link_program(
             continue
         if opcode == _CALL and registers >> 4 == BPF_PSEUDO_CALL and imm == -1 and index not in kfuncs:
             raise InternalError(f"a call in {section_name} was not resolved")
-        frame = max(frame, _frame_use(opcode, registers, offset, imm))
+        depth.see(index, opcode, registers, offset, imm)
         index += 1
     infos = []
     for start, symbol_name in functions:
@@ -180,18 +191,35 @@ def link_program(
         tuple(KfuncRef(i, name, name in weak_kfuncs) for i, name in sorted(kfuncs.items())),
         tuple(infos),
         _spans(spans, lines),
-        frame,
+        depth.total(),
     )
 
 
-def _frame_use(opcode: int, registers: int, offset: int, imm: int) -> int:
-    """Return how far below the frame pointer (r10) an instruction reaches, as far as it shows by itself."""
-    kind = opcode & 7
-    if kind == 1 and registers >> 4 == 10:
-        return -offset
-    if kind in (2, 3) and registers & 15 == 10:
-        return -offset
-    return 0
+class _FrameDepth:
+    """Finds how much of the frame each function uses: accesses through r10, and addresses made of it."""
+
+    def __init__(self, starts: list[int]) -> None:
+        self._starts = starts
+        self._depths = [0] * len(starts)
+        self._copies = 0  # registers that hold r10, as bits
+
+    def see(self, index: int, opcode: int, registers: int, offset: int, imm: int) -> None:
+        kind, target, source = opcode & 7, registers & 15, registers >> 4
+        depth = 0
+        if (kind == BPF_LDX and source == 10) or (kind in (BPF_ST, BPF_STX) and target == 10):
+            depth = -offset
+        elif opcode == _ADD and self._copies >> target & 1:
+            depth = -imm
+        self._copies &= ~(1 << target)
+        if opcode == _MOVE and source == 10:
+            self._copies |= 1 << target
+        if depth > 0:
+            function = bisect_right(self._starts, index) - 1
+            self._depths[function] = max(self._depths[function], depth)
+
+    def total(self) -> int:
+        """Return the bytes of a call chain through all functions, each rounded up as the verifier does."""
+        return sum((depth + 31) & ~31 for depth in self._depths)
 
 
 def _spans(spans: Sequence[SpanT], lines: Sequence[tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:

@@ -28,10 +28,19 @@ def check_module(module: ModuleSpec) -> None:
         raise InternalError("two maps have one name")
     for program in module.programs:
         functions = {s.name: s for s in program.subprograms}
+        _check_recursion(program.function, functions, ())
         if len(functions) != len(program.subprograms):
             raise InternalError(f"two subprograms of {program.name} have one name")
         for function in (program.function, *program.subprograms):
             check_function(function, functions, maps)
+
+
+def _check_recursion(function: f.Function, functions: dict[str, f.Function], callers: tuple[str, ...]) -> None:
+    if function.name in callers:
+        raise InternalError(f"{' calls '.join((*callers, function.name))}: BPF has no recursion")
+    for name in dict.fromkeys(op.name for op in function.ops() if isinstance(op, f.Call)):
+        if name in functions:
+            _check_recursion(functions[name], functions, (*callers, function.name))
 
 
 def check_function(function: f.Function, functions: dict[str, f.Function], maps: set[str]) -> None:

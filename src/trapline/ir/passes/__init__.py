@@ -5,13 +5,19 @@ from __future__ import annotations
 from trapline.ir.passes.clone import clone_module
 from trapline.ir.passes.dereference import read_indirect
 from trapline.ir.passes.division import lower_divisions
-from trapline.ir.passes.frame import place_locals
+from trapline.ir.passes.frame import BUDGET, place_locals
 from trapline.ir.passes.provenance import infer_provenance
 from trapline.ir.spec import ModuleSpec
 
+__all__ = ["BUDGET", "run"]
 
-def run(module: ModuleSpec) -> ModuleSpec:
+
+def run(module: ModuleSpec, frame_budget: int = BUDGET) -> ModuleSpec:
     """Run every pass; the module that is given stays unchanged.
+
+    Args:
+        module: from a front end.
+        frame_budget: bytes of frame that the variables of a program may take.
 
     Raises:
         SemanticError: the program writes to memory that it may only read.
@@ -21,4 +27,4 @@ def run(module: ModuleSpec) -> ModuleSpec:
     infer_provenance(module)
     read_indirect(module)
     lower_divisions(module)
-    return place_locals(module)
+    return place_locals(module, frame_budget)

@@ -32,33 +32,39 @@ _STACK = Ptr(Space.STACK)
 _MAP = Ptr(Space.MAP)
 
 
-def place_locals(module: ModuleSpec) -> ModuleSpec:
+def place_locals(module: ModuleSpec, budget: int = BUDGET) -> ModuleSpec:
     """Decide where each variable lives, and add the scratch map if one is needed.
+
+    Args:
+        module: its functions are changed.
+        budget: bytes of frame that a program's variables may take.
 
     Raises:
         FeatureMissingError: a program's variables do not fit into a per-CPU allocation.
     """
     needed = 0
     for index, program in enumerate(module.programs):
-        needed = max(needed, _place_program(program, index))
+        needed = max(needed, _place_program(program, index, budget))
     if needed == 0:
         return module
     scratch = MapSpec(SCRATCH, "PERCPU_ARRAY", 4, needed, len(module.programs))
     return replace(module, maps=(*module.maps, scratch))
 
 
-def _place_program(program: ProgramSpec, index: int) -> int:
+def _place_program(program: ProgramSpec, index: int, budget: int) -> int:
     """Rewrite a program's functions; return the bytes of scratch memory that it uses."""
     functions = (program.function, *program.subprograms)
     locals_ = [op for function in functions for op in function.ops() if isinstance(op, f.Local)]
-    if not locals_ or (sum(local.size for local in locals_) <= LARGE and not any(local.scratch for local in locals_)):
+    if not locals_ or (
+        sum(local.size for local in locals_) <= min(LARGE, budget) and not any(local.scratch for local in locals_)
+    ):
         return 0
     registers = _register_like(functions)
     moved = {local for local in locals_ if _is_large(local, registers)}
     frame = [local for local in locals_ if local not in moved and local not in registers]
     total = sum(_rounded(local.size) for local in frame)
     for local in sorted(frame, key=lambda local: -local.size):
-        if total <= BUDGET:
+        if total <= budget:
             break
         if local.scratch is None and local.size > 8:
             moved.add(local)
