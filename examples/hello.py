@@ -1,7 +1,8 @@
 from bcc import BPF
 
 bpf = BPF(text="""
-int kprobe__do_nanosleep(struct pt_regs *ctx) {
+int kprobe__do_nanosleep(struct pt_regs *ctx)
+{
     char comm[16];
     bpf_get_current_comm(&comm, sizeof(comm));
     bpf_trace_printk("executing program: %s\\n", comm);

@@ -1,1 +1,45 @@
-"""TODO: duty in one line."""
+"""BCC's Python API on trapline: ``from trapline.bcc import BPF``, or `install` and then ``from bcc import BPF``."""
+
+from __future__ import annotations
+
+from trapline.bcc.bpf import BPF
+from trapline.bcc.constants import (
+    DEBUG_BPF,
+    DEBUG_BPF_REGISTER_STATE,
+    DEBUG_BTF,
+    DEBUG_LLVM_IR,
+    DEBUG_PREPROCESSOR,
+    DEBUG_SOURCE,
+    BPFAttachType,
+    BPFProgType,
+    PerfEventSampleFormat,
+    PerfHWConfig,
+    PerfSWConfig,
+    PerfType,
+    XDPAction,
+    XDPFlags,
+)
+from trapline.bcc.importer import install
+from trapline.bcc.symbols import SymbolCache
+from trapline.bcc.utils import ArgString
+
+__all__ = [
+    "BPF",
+    "DEBUG_BPF",
+    "DEBUG_BPF_REGISTER_STATE",
+    "DEBUG_BTF",
+    "DEBUG_LLVM_IR",
+    "DEBUG_PREPROCESSOR",
+    "DEBUG_SOURCE",
+    "ArgString",
+    "BPFAttachType",
+    "BPFProgType",
+    "PerfEventSampleFormat",
+    "PerfHWConfig",
+    "PerfSWConfig",
+    "PerfType",
+    "SymbolCache",
+    "XDPAction",
+    "XDPFlags",
+    "install",
+]

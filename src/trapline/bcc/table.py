@@ -1,0 +1,133 @@
+"""The table classes, and `Table`, which picks one by the map's type (``bcc.table`` of the scripts)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trapline.bcc.ctypes_types import CType, build_ctype, build_event_ctype
+from trapline.bcc.perf import CounterOpener, PerfBuffers, PerfEventArray, RingOpener
+from trapline.bcc.ring import RingBuf, RingBuffers
+from trapline.bcc.table_base import MAP_TYPE_NUMBERS, TableBase
+from trapline.bcc.table_kinds import (
+    Array,
+    ArrayBase,
+    CgroupArray,
+    FdArray,
+    HashTable,
+    LpmTrie,
+    LruHash,
+    LruPerCpuHash,
+    PerCpuArray,
+    PerCpuHash,
+    ProgArray,
+    QueueStack,
+    Reducer,
+    StackTrace,
+)
+
+if TYPE_CHECKING:
+    from trapline.bcc.handles import MapHandle
+    from trapline.frontends.bcc_c.result import TableInfo
+
+__all__ = [
+    "MAP_TYPE_NUMBERS",
+    "Array",
+    "ArrayBase",
+    "CgroupArray",
+    "FdArray",
+    "HashTable",
+    "LpmTrie",
+    "LruHash",
+    "LruPerCpuHash",
+    "PerCpuArray",
+    "PerCpuHash",
+    "PerfEventArray",
+    "ProgArray",
+    "QueueStack",
+    "RingBuf",
+    "StackTrace",
+    "Table",
+    "TableBase",
+    "TableMaker",
+]
+
+_KINDS: dict[str, type[TableBase]] = {
+    "HASH": HashTable,
+    "ARRAY": Array,
+    "PROG_ARRAY": ProgArray,
+    "STACK_TRACE": StackTrace,
+    "CGROUP_ARRAY": CgroupArray,
+    "LRU_HASH": LruHash,
+    "LPM_TRIE": LpmTrie,
+    "DEVMAP": FdArray,
+    "CPUMAP": FdArray,
+    "XSKMAP": FdArray,
+    "ARRAY_OF_MAPS": FdArray,
+    "QUEUE": QueueStack,
+    "STACK": QueueStack,
+}
+_PER_CPU: dict[str, type[PerCpuHash] | type[PerCpuArray]] = {
+    "PERCPU_HASH": PerCpuHash,
+    "LRU_PERCPU_HASH": LruPerCpuHash,
+    "PERCPU_ARRAY": PerCpuArray,
+}
+
+Table = TableBase
+
+
+class TableMaker:
+    """Makes the tables of one `BPF` object.
+
+    Args:
+        perf_buffers, ring_buffers: where opened buffers are polled.
+        open_perf_ring, open_counter: open what perf arrays need.
+    """
+
+    def __init__(
+        self,
+        perf_buffers: PerfBuffers,
+        ring_buffers: RingBuffers,
+        open_perf_ring: RingOpener,
+        open_counter: CounterOpener,
+    ) -> None:
+        self._perf_buffers = perf_buffers
+        self._ring_buffers = ring_buffers
+        self._open_perf_ring = open_perf_ring
+        self._open_counter = open_counter
+
+    def make(
+        self,
+        info: TableInfo,
+        handle: MapHandle,
+        keytype: CType = None,
+        leaftype: CType = None,
+        reducer: Reducer | None = None,
+    ) -> Any:
+        """Return the table of a map.
+
+        Args:
+            info: what the C text says about it.
+            handle: the map.
+            keytype, leaftype: ctypes classes to use instead of the C types'.
+            reducer: combines the CPUs' leaves of a per-CPU table.
+        """
+        key = keytype if keytype is not None else build_ctype(info.key)
+        leaf = leaftype if leaftype is not None else build_ctype(info.leaf)
+        sent = info.event
+        event = None if sent is None else lambda: build_event_ctype(sent)
+        if info.map_type == "PERF_EVENT_ARRAY":
+            return PerfEventArray(
+                handle,
+                key,
+                leaf,
+                info.name,
+                event=event,
+                buffers=self._perf_buffers,
+                open_ring=self._open_perf_ring,
+                open_counter=self._open_counter,
+            )
+        if info.map_type == "RINGBUF":
+            return RingBuf(handle, key, leaf, info.name, event=event, buffers=self._ring_buffers)
+        if info.map_type in _PER_CPU:
+            return _PER_CPU[info.map_type](handle, key, leaf, info.name, reducer=reducer)
+        return _KINDS.get(info.map_type, TableBase)(handle, key, leaf, info.name)

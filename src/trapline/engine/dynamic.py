@@ -1,0 +1,322 @@
+"""`DynamicObject`: a compiled object whose programs are loaded and attached one by one, as the embedding program asks.
+
+BCC's API stands on this and on `trapline.engine.machine`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trapline.errors import ClosedError, VerifierError
+from trapline.ir.spec import (
+    Attach,
+    AttachPoint,
+    KprobeAttach,
+    ModuleSpec,
+    ObjectProgram,
+    ObjectSpec,
+    PerfAttach,
+    RawTracepointAttach,
+    TracepointAttach,
+    TrampolineAttach,
+    UprobeAttach,
+)
+from trapline.kernel.attach.trampoline import ATTACH_TYPE_OF_KIND
+from trapline.kernel.link import Link
+from trapline.kernel.map import Map
+from trapline.kernel.object import LoadedObject
+from trapline.kernel.program import Program
+from trapline.source import Source
+from trapline.syscall import bpf
+from trapline.syscall.machine import raise_memlock_limit
+from trapline.syscall.ringbuf import RingBuffer
+
+if TYPE_CHECKING:
+    from trapline.engine.machine import Machine
+
+Dump = Callable[[str, str], None]
+
+
+class Ring:
+    """A mapped ring buffer.
+
+    Args:
+        ring: the mapping, owned from here on.
+    """
+
+    def __init__(self, ring: RingBuffer) -> None:
+        self._ring = ring
+
+    def take(self) -> list[bytes]:
+        """Take all finished records out."""
+        return list(self._ring.records())
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._ring.close()
+
+
+class DynamicMap:
+    """A map of a `DynamicObject`, by its bytes.
+
+    Args:
+        map: the map in the kernel.
+    """
+
+    def __init__(self, map: Map) -> None:
+        self.map = map
+
+    @property
+    def fd(self) -> int:
+        """Its file descriptor."""
+        return self.map.fileno()
+
+    @property
+    def type(self) -> str:
+        """The kernel's spelling of its type (``HASH``)."""
+        return self.map.spec.type
+
+    @property
+    def key_size(self) -> int:
+        """Bytes of a key."""
+        return self.map.spec.key_size
+
+    @property
+    def value_size(self) -> int:
+        """Bytes of a value (of one CPU's part, for per-CPU maps)."""
+        return self.map.spec.value_size
+
+    @property
+    def max_entries(self) -> int:
+        """Its capacity."""
+        return self.map.spec.max_entries
+
+    @property
+    def flags(self) -> int:
+        """``BPF_F_…`` that it was created with."""
+        return self.map.spec.flags
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """Return the value (per-CPU: all CPUs' parts, 8-byte aligned), ``None`` when there is no such key."""
+        return self.map.lookup(key)
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Set a value; an empty key pushes to a queue or stack."""
+        if key or self.key_size:
+            self.map.update(key, value, flags)
+        else:
+            bpf.update_elem(self.fd, b"", value, flags)
+
+    def delete(self, key: bytes) -> bool:
+        """Delete a key; return whether it was there."""
+        return self.map.delete(key)
+
+    def next_key(self, key: bytes | None) -> bytes | None:
+        """Return the key after `key` (the first for ``None``), ``None`` at the end."""
+        return bpf.get_next_key(self.fd, key, self.key_size)
+
+    def take(self, key: bytes) -> bytes | None:
+        """Look up and delete at once; an empty key pops a queue or stack."""
+        return bpf.lookup_and_delete_elem(self.fd, key, self.map.read_size)
+
+    def lookup_batch(self, *, delete: bool = False) -> Sequence[tuple[bytes, bytes]]:
+        """Return all elements, taking them out of the map when `delete`."""
+        return self.map.take_items() if delete else self.map.items()
+
+    def delete_batch(self, keys: Sequence[bytes]) -> None:
+        """Delete many keys."""
+        for key in keys:
+            self.map.delete(key)
+
+    def update_batch(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set many values."""
+        for key, value in items:
+            self.map.update(key, value)
+
+    def open_ring(self) -> Ring:
+        """Map a ring buffer for reading."""
+        return Ring(self.map.open_ring())
+
+
+class DynamicProgram:
+    """A loaded program.
+
+    Args:
+        program: the program in the kernel.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.name = program.name
+
+    @property
+    def fd(self) -> int:
+        """Its file descriptor."""
+        return self.program.fileno()
+
+    def close(self) -> None:
+        """Close the descriptor; links keep the program."""
+        self.program.close()
+
+
+class DynamicObject:
+    """Maps in the kernel, and programs that are loaded when asked for.  Everything ends with `close`.
+
+    Args:
+        module: what a front end made; its programs need no attach points.
+        machine: the running kernel.
+        externs: maps of other objects, by the name under which this one uses them.
+        dump: receives the compiler's stages.
+
+    Raises:
+        TraplineError: the code could not be generated or a map not created; nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        module: ModuleSpec,
+        machine: Machine,
+        *,
+        externs: Mapping[str, DynamicMap] | None = None,
+        dump: Dump | None = None,
+    ) -> None:
+        from trapline.codegen import compile_module
+
+        self._machine = machine
+        externs = dict(externs or {})
+        known = {spec.name for spec in module.maps}
+        # The code refers to another object's map by name; only its descriptor comes from there.
+        borrowed = tuple(entry.map.spec for name, entry in externs.items() if name not in known)
+        module = dataclasses.replace(module, maps=module.maps + borrowed)
+        self.spec: ObjectSpec = compile_module(module, machine.target, dump=dump)
+        self._programs = {program.name: program for program in self.spec.programs}
+        self.maps: dict[str, DynamicMap] = {}
+        self._loaded = LoadedObject(self.spec, machine.target)
+        self._borrowed = {name: entry.map for name, entry in externs.items()}
+        self._closed = False
+        raise_memlock_limit()
+        try:
+            for spec in self.spec.maps:
+                if spec.name in externs:
+                    self.maps[spec.name] = externs[spec.name]
+                else:
+                    created = Map.create(spec)
+                    self._loaded.maps[spec.name] = created
+                    self.maps[spec.name] = DynamicMap(created)
+        except BaseException:
+            self.close()
+            raise
+
+    # -- programs
+
+    def _program(self, name: str) -> ObjectProgram:
+        if self._closed:
+            raise ClosedError("the BPF object is closed")
+        found = self._programs.get(name)
+        if found is None:
+            raise ValueError(f"there is no program {name!r}")
+        return found
+
+    def load(self, name: str, type: str, expected_attach: str = "", target: str = "") -> DynamicProgram:
+        """Load a program; each call makes a new one.
+
+        Args:
+            name: of the function.
+            type: the program type, in the kernel's spelling without prefix.
+            expected_attach: the attach type that goes with it, if any.
+            target: ``[module:]function`` that a TRACING or LSM program is for.
+
+        Raises:
+            VerifierError: the kernel refuses it.
+            PrivilegeError: the process may not.
+        """
+        spec = dataclasses.replace(self._program(name), type=type, expected_attach=expected_attach)
+        if target:
+            spec = dataclasses.replace(spec, attach_points=(_typed_point(expected_attach, target),))
+        try:
+            borrowed = {name: found.fileno() for name, found in self._borrowed.items()}
+            return DynamicProgram(self._loaded.load_program(spec, map_fds=borrowed))
+        except VerifierError as error:
+            # The kernel half knows character offsets; the text that they belong to is here.
+            if isinstance(error.span, tuple):
+                error.span = Source(self.spec.source_name, self.spec.source_text).span(*error.span)
+            raise
+
+    def bytecode(self, name: str) -> bytes:
+        """Return a function's instructions, 8 bytes each, before maps are filled in."""
+        return self._program(name).instructions
+
+    def disassemble(self, name: str) -> str:
+        """Return a function's instructions as text."""
+        from trapline.abi.disassemble import disassemble
+
+        return "\n".join(disassemble(self.bytecode(name)))
+
+    # -- attaching
+
+    def _attach(self, program: DynamicProgram, attach: Attach, label: str) -> Link:
+        return self._loaded.attach(program.program, AttachPoint(attach, label))
+
+    def attach_kprobe(
+        self, program: DynamicProgram, function: str, *, offset: int = 0, retprobe: bool = False, maxactive: int = 0
+    ) -> Link:
+        """Attach to a kernel function's entry (plus `offset`) or return; ``module:function`` narrows it to a module."""
+        module, colon, symbol = function.partition(":")
+        if not colon:
+            module, symbol = "", function
+        label = f"{'kretprobe' if retprobe else 'kprobe'}:{function}" + (f"+{offset}" if offset else "")
+        attach = KprobeAttach(symbol=symbol, offset=offset, module=module, retprobe=retprobe, maxactive=maxactive)
+        return self._attach(program, attach, label)
+
+    def attach_tracepoint(self, program: DynamicProgram, category: str, name: str) -> Link:
+        """Attach to a tracepoint."""
+        return self._attach(program, TracepointAttach(category, name), f"tracepoint:{category}:{name}")
+
+    def attach_raw_tracepoint(self, program: DynamicProgram, name: str) -> Link:
+        """Attach to a raw tracepoint."""
+        return self._attach(program, RawTracepointAttach(name), f"rawtracepoint:{name}")
+
+    def attach_trampoline(self, program: DynamicProgram, kind: str, function: str, module: str = "") -> Link:
+        """Attach a typed program to what it was loaded for; `kind` as in `TrampolineAttach`."""
+        return self._attach(program, TrampolineAttach(kind, function, module), f"{kind}:{function}")
+
+    def attach_uprobe(
+        self, program: DynamicProgram, path: str, offset: int, *, retprobe: bool = False, pid: int = -1
+    ) -> Link:
+        """Attach to a place in a file, given by its offset in the file."""
+        attach = UprobeAttach(path, offset=offset, retprobe=retprobe, pid=pid)
+        return self._attach(program, attach, f"{'uretprobe' if retprobe else 'uprobe'}:{path}:0x{offset:x}")
+
+    def attach_perf_event(
+        self,
+        program: DynamicProgram,
+        type: int,
+        config: int,
+        *,
+        period: int = 0,
+        frequency: int = 0,
+        pid: int = -1,
+        cpu: int = -1,
+    ) -> Link:
+        """Attach to a perf event on one CPU, or on every online one (-1)."""
+        attach = PerfAttach(type, config, period=period, frequency=frequency, cpu=cpu, pid=pid)
+        return self._attach(program, attach, f"perf event {type}:{config}")
+
+    def close(self) -> None:
+        """Detach, and close the maps; closing twice is allowed.  Programs are their holder's to close."""
+        self._closed = True
+        self._loaded.close()
+
+
+_KIND_OF_ATTACH_TYPE = {kind: name for name, kind in ATTACH_TYPE_OF_KIND.items()}
+
+
+def _typed_point(expected_attach: str, target: str) -> AttachPoint:
+    """Return the attach point that tells the loader what function a TRACING or LSM program is for."""
+    kind = _KIND_OF_ATTACH_TYPE.get(expected_attach.removeprefix("BPF_"))
+    if kind is None:
+        raise ValueError(f"{expected_attach!r} is no attach type of a function")
+    module, _, function = target.rpartition(":")
+    return AttachPoint(TrampolineAttach(kind, function, module), f"{kind}:{target}")
