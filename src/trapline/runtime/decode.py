@@ -207,7 +207,7 @@ def _array(value: v.ArrayV, namer: Namer) -> Decoder:
         unpack = struct.Struct(f"<{count}{int_code(element.size, element.signed)}").unpack_from
         return lambda buffer, offset: unpack(buffer, offset)
     item, step = _make(element, namer), element.size
-    places = range(0, count * step, step)
+    places = [index * step for index in range(count)]
     return lambda buffer, offset: tuple([item(buffer, offset + place) for place in places])
 
 
