@@ -134,9 +134,10 @@ def _make_histogram_reader(
     def read(items: Items) -> list[tuple[Any, Any]]:
         groups: dict[bytes, dict[int, int]] = {}
         for raw, parts in items:
+            buckets = groups.setdefault(bytes(raw[:size]), {})  # stays empty after zero(@m)
             count = merge(parts)
             if count:
-                groups.setdefault(bytes(raw[:size]), {})[_U64.unpack_from(raw, size)[0]] = count
+                buckets[_U64.unpack_from(raw, size)[0]] = count
         order = sorted(groups, key=lambda raw: (sum(groups[raw].values()), by_key(raw)))
         return [(key(raw, 0), _histogram(value, groups[raw])) for raw in order]
 
@@ -144,8 +145,8 @@ def _make_histogram_reader(
 
 
 def _histogram(value: v.HistV | v.LhistV, counts: dict[int, int]) -> Histogram:
-    buckets = []
-    for index in range(min(counts), max(counts) + 1):
+    buckets: list[Bucket] = []
+    for index in range(min(counts), max(counts) + 1) if counts else ():
         low, high = (
             hist_bounds(index, value.bits)
             if isinstance(value, v.HistV)

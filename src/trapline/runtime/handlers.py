@@ -111,7 +111,7 @@ def _printf(event: s.PrintfEvent, context: Context) -> Handler:
         error, location = event.stream == "error", context.location(event.span)
         return lambda data, offset, length: output.message(show(data, offset), error=error, location=location)
     if event.stream == "system":
-        return lambda data, offset, length: output.system(run_command(show(data, offset)))
+        return lambda data, offset, length: _system(show(data, offset), output)
     if event.stream == "cat":
         limit = int(context.config.get("max_cat_bytes", _MAX_CAT))
         return lambda data, offset, length: _cat(show(data, offset), limit, output)
@@ -175,11 +175,17 @@ def _raw(event: s.RawEvent, context: Context) -> Handler:
     return lambda data, offset, length: take(data[offset + s.SHORT_HEADER : offset + length])
 
 
-def run_command(command: bytes) -> bytes:
-    """Run ``sh -c command``; return what it wrote to stdout."""
+def _system(command: bytes, output: Output) -> None:
     import subprocess  # few programs need it
 
-    return subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, check=False).stdout
+    output.flush()  # its stderr may be the same terminal
+    result = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, check=False)
+    if result.stdout or not result.returncode:
+        output.system(result.stdout)
+    if result.returncode > 0:
+        output.error(f"command exited with code {result.returncode}")
+    elif result.returncode < 0:
+        output.error(f"command was ended by signal {-result.returncode}")
 
 
 def _cat(path: bytes, limit: int, output: Output) -> None:
@@ -188,7 +194,7 @@ def _cat(path: bytes, limit: int, output: Output) -> None:
             output.cat(file.read(limit))
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else e
-        output.warning(f"cannot read {path.decode('utf-8', 'surrogateescape')} for cat(): {reason}")
+        output.error(f"failed to open file '{path.decode('utf-8', 'surrogateescape')}' ({reason})")
 
 
 _MAKERS: dict[type, Callable[[Any, Context], Handler]] = {

@@ -53,7 +53,7 @@ class Names:
         lines = [""]
         for address in stack.addresses:
             if stack.mode == "raw":
-                lines.append(f"        {address:x}")
+                lines.append(f"{address:x}")
                 continue
             symbol = self._frame(stack, address)
             text = _symbol_text(symbol, address, True)

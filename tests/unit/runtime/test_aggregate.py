@@ -121,8 +121,8 @@ def test_histograms_by_total_then_key() -> None:
     assert scalar == [(None, Histogram((Bucket(4, 8, 1),)))]
 
 
-def test_empty_buckets_are_no_histogram() -> None:
-    assert read(I32, v.HistV(), (key32(1)[0] + u64(3), u64(0, 0)), type="PERCPU_HASH") == []
+def test_zeroed_histogram_is_empty() -> None:
+    assert read(I32, v.HistV(), (key32(1)[0] + u64(3), u64(0, 0)), type="PERCPU_HASH") == [(1, Histogram(()))]
 
 
 def test_linear_histogram() -> None:

@@ -149,11 +149,24 @@ def test_time_is_now() -> None:
     assert run.out.getvalue() == time.strftime("%Y\n").encode() + b"\n\n"
 
 
-def test_cat_of_a_missing_file_is_a_warning() -> None:
+def test_cat_of_a_missing_file_is_an_error() -> None:
     with Run(object_spec(s.PrintfEvent("/nonexistent/x", (), 8, "cat"))) as run:
         run.send(0)
         run.loop.process()
-    assert b"WARNING: cannot read /nonexistent/x for cat(): No such file or directory\n" in run.err.getvalue()
+    assert b"ERROR: failed to open file '/nonexistent/x' (No such file or directory)\n" in run.err.getvalue()
+
+
+def test_system_that_fails() -> None:
+    commands = ("exit 3", "echo out; exit 4", "kill -9 $$")
+    with Run(object_spec(*[s.PrintfEvent(command, (), 8, "system") for command in commands])) as run:
+        for event in range(3):
+            run.send(event)
+        run.loop.process()
+        run.loop.finish()
+    assert run.out.getvalue() == b"out\n\n\n\n"
+    assert run.err.getvalue() == (
+        b"ERROR: command exited with code 3\nERROR: command exited with code 4\nERROR: command was ended by signal 9\n"
+    )
 
 
 def test_cat_is_limited(tmp_path: Path) -> None:

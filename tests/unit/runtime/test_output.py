@@ -238,6 +238,20 @@ def test_json_keeps_text_that_bpftrace_breaks(streams: tuple[io.BytesIO, io.Byte
     assert json.loads(lines[2])["data"] == {"@k": {"1,x y": 2}}
 
 
+def test_zeroed_histogram(streams: tuple[io.BytesIO, io.BytesIO, TextOutput, JsonOutput]) -> None:
+    out, _, as_text, as_json = streams
+    scalar = FakeMap(map_spec("@h", None, v.HistV(), type="PERCPU_HASH", scalar=True), hist([5]))
+    keyed = FakeMap(map_spec("@k", I64, v.HistV(), type="PERCPU_HASH"), hist([5], prefix=key(1)))
+    for output in (as_text, as_json):
+        for raw in (scalar, keyed):
+            raw.zero()
+            output.map(raw.spec, MapReader(raw, NAMER).read())
+        output.close()
+    assert out.getvalue() == (
+        b'@h:\n\n@k[1]:\n\n{"type": "hist", "data": {"@h": []}}\n{"type": "hist", "data": {"@k": {"1": []}}}\n'
+    )
+
+
 def test_json_of_a_stack_is_a_string() -> None:
     assert json_string("\n        a+1\n") == '"\\n        a+1\\n"'
 

@@ -147,7 +147,7 @@ def test_stack_texts_are_bpftraces(root: Path) -> None:
     )
     assert text(False, "bpftrace") == "\n        main+16\n        0x1000\n"
     assert text(False, "perf") == "\n\t555500001110 main+16 (/bin/prog)\n\t1000 0x1000 ([unknown])\n"
-    assert text(True, "raw") == "\n        ffffffff81000104\n        ffffffffc0001010\n"
+    assert text(True, "raw") == "\nffffffff81000104\nffffffffc0001010\n"
     assert str(Stack((), 0, True, "bpftrace", shown)) == "\n"
 
 

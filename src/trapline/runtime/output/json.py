@@ -123,6 +123,10 @@ class JsonOutput:
         """Write ``warning``, which bpftrace has not."""
         self._line(f'{{"type": "warning", "msg": {json_string(text)}}}')
 
+    def error(self, text: str) -> None:
+        """Write ``error``, which bpftrace has not."""
+        self._line(f'{{"type": "error", "msg": {json_string(text)}}}')
+
     def end(self) -> None:
         """Write nothing."""
 

@@ -89,6 +89,9 @@ class Output(Protocol):
     def warning(self, text: str) -> None:
         """Report something about the run itself."""
 
+    def error(self, text: str) -> None:
+        """Report what went wrong without ending the run."""
+
     def end(self) -> None:
         """Mark the end of the events; the maps follow."""
 

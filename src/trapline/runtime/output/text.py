@@ -122,6 +122,10 @@ class TextOutput:
         """``WARNING: text``."""
         self._notice(b"WARNING: " + text.encode("utf-8", "surrogateescape") + b"\n")
 
+    def error(self, text: str) -> None:
+        """``ERROR: text``."""
+        self._notice(b"ERROR: " + text.encode("utf-8", "surrogateescape") + b"\n")
+
     def end(self) -> None:
         """Write two empty lines."""
         self._out.write(b"\n\n")
