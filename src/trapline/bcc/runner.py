@@ -33,16 +33,15 @@ def run_script(arguments: Sequence[str]) -> None:
             text = file.read()
     except OSError as error:
         raise TraplineError(f"cannot read the script {path}: {error.strerror}", hint=USAGE) from None
-    code = compile(text, path, "exec", dont_inherit=True)
-    module = types.ModuleType("__main__")
-    module.__dict__.update(__file__=path, __builtins__=__builtins__)
+    sys.excepthook = show_exception
     sys.argv[:] = list(arguments)
     # The directory of the script, links followed, comes first, in place of the directory of our own command.
     sys.path[0:1] = [os.path.dirname(os.path.realpath(path))]
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__file__=path, __builtins__=__builtins__)
     sys.modules["__main__"] = module
     install()
-    sys.excepthook = show_exception
-    exec(code, module.__dict__)
+    exec(compile(text, path, "exec", dont_inherit=True), module.__dict__)
 
 
 def show_exception(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
@@ -51,19 +50,18 @@ def show_exception(kind: type[BaseException], error: BaseException, trace: types
         sys.stdout.flush()
         print(f"ERROR: {error}" if not str(error).startswith("ERROR") else error, file=sys.stderr)
         return
-    sys.__excepthook__(kind, error, _skip_own_frames(trace))
+    # The hook prints the traceback that the exception carries.
+    error.__traceback__ = _skip_own_frames(trace)
+    sys.__excepthook__(kind, error, error.__traceback__)
 
 
 def _skip_own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """Return the traceback from the script's first frame on; unchanged when the script has none."""
+    """Return the traceback from the script's first frame on, ``None`` when the script did not begin to run."""
+    script = sys.modules["__main__"].__dict__
     step = trace
-    while step is not None:
-        if step.tb_frame.f_globals.get("__name__") == "__main__" and step.tb_frame.f_code.co_name == "<module>":
-            own = step.tb_frame.f_globals is sys.modules["__main__"].__dict__
-            if own:
-                return step
+    while step is not None and step.tb_frame.f_globals is not script:
         step = step.tb_next
-    return trace
+    return step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
