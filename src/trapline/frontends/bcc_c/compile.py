@@ -1,0 +1,148 @@
+"""`compile_c`: from the text of a BCC script's C to IR, in the order parse → read → lower."""
+
+from __future__ import annotations
+
+from trapline.errors import ParseError
+from trapline.frontends.bcc_c.libclang import Api, Cursor, parse_text
+from trapline.frontends.bcc_c.lower_programs import lower_program
+from trapline.frontends.bcc_c.lowerer import Unit
+from trapline.frontends.bcc_c.messages import diagnose, warn_unknown_configs
+from trapline.frontends.bcc_c.naming import describe_program
+from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
+from trapline.frontends.bcc_c.read_declarations import Declarations, read_declarations
+from trapline.frontends.bcc_c.read_types import TypeReader
+from trapline.frontends.bcc_c.reading import Reader
+from trapline.frontends.bcc_c.result import COptions, CResult, TableInfo
+from trapline.frontends.bcc_c.scan import scan_text
+from trapline.frontends.bcc_c.statics import Statics
+from trapline.frontends.bcc_c.tables import describe, map_spec
+from trapline.ir.spec import MapSpec, ModuleSpec, ProgramSpec
+from trapline.ir.target import Target
+from trapline.source import Diagnostic, Source
+
+# The dialect: GNU C with Microsoft's anonymous members, lenient where scripts written for older compilers need it.
+_DIALECT = (
+    "-std=gnu11",
+    "-nostdinc",
+    "-fms-extensions",
+    "-ferror-limit=0",
+    "-O2",
+    "-w",
+    "-Wno-error=int-conversion",
+    "-Wno-error=incompatible-pointer-types",
+    "-Wno-error=incompatible-function-pointer-types",
+    "-Wno-error=implicit-int",
+    "-D__KERNEL__",
+    '-DKBUILD_MODNAME="bcc"',
+    "-D__BPF_TRACING__",
+    "-D__HAVE_BUILTIN_BSWAP16__",
+    "-D__HAVE_BUILTIN_BSWAP32__",
+    "-D__HAVE_BUILTIN_BSWAP64__",
+)
+_TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+
+
+def compile_c(source: Source, target: Target, options: COptions | None = None) -> CResult:
+    """Compile the C text of a BCC script.
+
+    Args:
+        source: the text, as the script gave it (USDT readers in front, if any).
+        target: the machine to compile for.
+        options: compiler options and tables of other texts.
+
+    Returns:
+        Programs and maps as IR, and what the Python side needs to know of them.
+
+    Raises:
+        ParseError: clang rejects the text.
+        SemanticError: it declares maps that make no sense.
+        UnsupportedError: it uses C that has no lowering.
+        NoSuchProbeError: it uses a tracepoint that the kernel does not have.
+    """
+    options = options or COptions()
+    defines = [f"-D{name}={text}" for name, text in options.defines.items()]
+    flags = [*options.cflags, *defines]
+    scan = scan_text(_defines_as_text(flags) + source.text)
+    prelude = assemble_prelude(scan, target)
+    triple = _TRIPLES.get(target.arch.name, _TRIPLES["x86_64"])
+    unit = parse_text(
+        source.text,
+        prelude.text,
+        {name: "" for name in scan.includes},
+        [f"--target={triple}", *_DIALECT, *flags],
+    )
+    reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
+    diagnostics = [diagnose(reader, d) for d in unit.diagnostics]
+    if any(d.severity.name == "ERROR" for d in diagnostics):
+        raise ParseError([d for d in diagnostics if d.severity.name == "ERROR"])
+    diagnostics += warn_unknown_configs(source, prelude.unknown_configs)
+    declarations = read_declarations(reader, unit.cursor, options.externs)
+    return _lower(source, target, declarations, diagnostics)
+
+
+def _lower(source: Source, target: Target, declarations: Declarations, diagnostics: list[Diagnostic]) -> CResult:
+    unit = Unit(source, target, declarations.tables, Statics(), declarations.find_function)
+    programs, infos = [], {}
+    for function in declarations.programs:
+        info = describe_program(function.name, function.span)
+        infos[function.name] = info
+        spec = ProgramSpec(
+            name=function.name,
+            type=info.type,
+            function=lower_program(unit, function),
+            label=function.name,
+            expected_attach=info.expected_attach,
+            span=function.span,
+        )
+        programs.append(spec)
+    tables = {name: _with_event(table, unit) for name, table in declarations.tables.items()}
+    module = ModuleSpec(
+        source_name=source.name,
+        source_text=source.text,
+        programs=tuple(programs),
+        maps=(*_maps(tables), *unit.statics.maps()),
+        license=declarations.license,
+    )
+    return CResult(module, tables, infos, (*diagnostics, *unit.diagnostics.items))
+
+
+def _with_event(table: TableInfo, unit: Unit) -> TableInfo:
+    event = unit.events.get(table.name)
+    if event is None:
+        return table
+    values = {name: getattr(table, name) for name in table.__dataclass_fields__}
+    return TableInfo(**{**values, "event": describe(event)})
+
+
+def _maps(tables: dict[str, TableInfo]) -> list[MapSpec]:
+    """Return the maps to create; those of other texts keep a spec too, so that references to them have a name."""
+    result = []
+    for table in tables.values():
+        inner = tables.get(table.inner)
+        result.append(map_spec(table, map_spec(inner) if inner is not None else None))
+    return result
+
+
+def _defines_as_text(flags: list[str]) -> str:
+    lines = []
+    for flag in flags:
+        if flag.startswith("-D") and len(flag) > 2:
+            name, _, value = flag[2:].partition("=")
+            lines.append(f"#define {name} {value or 1}\n")
+    return "".join(lines)
+
+
+def _character_offsets(text: str) -> list[int] | None:
+    """Return for each byte of the UTF-8 text the character that it belongs to; ``None`` when they are the same."""
+    if text.isascii():
+        return None
+    offsets: list[int] = []
+    for index, char in enumerate(text):
+        offsets += [index] * len(char.encode("utf-8", "surrogateescape"))
+    offsets.append(len(text))
+    return offsets
+
+
+def main_file_cursors(root: Cursor, api: Api) -> list[Cursor]:
+    """Return the top-level declarations that stand in the script itself."""
+    return [cursor for cursor in root.get_children() if api.in_main_file(cursor)]

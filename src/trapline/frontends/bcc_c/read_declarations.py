@@ -1,0 +1,114 @@
+"""The top level of a text: maps, programs, static functions and variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from trapline.frontends.bcc_c import tree
+from trapline.frontends.bcc_c.libclang import Cursor, decode_string
+from trapline.frontends.bcc_c.read_statements import read_statement, read_variable
+from trapline.frontends.bcc_c.reading import Reader
+from trapline.frontends.bcc_c.result import TableInfo
+from trapline.frontends.bcc_c.tables import is_table, read_table
+
+_LICENSE = "__trapline_license"
+
+
+@dataclass
+class Declarations:
+    """What a text declares; `programs` are its externally visible functions with a body, in order."""
+
+    tables: dict[str, TableInfo] = field(default_factory=dict)
+    programs: list[tree.FunctionTree] = field(default_factory=list)
+    license: str = "GPL"
+    find_function: Callable[[str], tree.FunctionTree | None] = lambda name: None
+
+
+def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableInfo]) -> Declarations:
+    """Read the declarations of a parsed text.
+
+    Raises:
+        SemanticError, UnsupportedError: one of them has no meaning or no lowering.
+    """
+    result = Declarations()
+    definitions: dict[str, Cursor] = {}
+    programs: list[Cursor] = []
+    for cursor in root.get_children():
+        if not reader.api.in_main_file(cursor):
+            continue
+        kind = cursor.kind.name
+        if kind == "VAR_DECL":
+            if cursor.spelling == _LICENSE:
+                result.license = _license(reader, cursor) or result.license
+            elif is_table(cursor):
+                table = read_table(reader, cursor, externs)
+                result.tables[table.name] = table
+                reader.tables.add(table.name)
+            else:
+                read_variable(reader, cursor, at_file_scope=True)
+        elif kind == "FUNCTION_DECL" and cursor.is_definition():
+            definitions[cursor.spelling] = cursor
+            if cursor.storage_class.name != "STATIC" and not _is_inline(cursor):
+                programs.append(cursor)
+    reader.read_function = lambda cursor: _read_function(reader, cursor)
+
+    def find_function(name: str) -> tree.FunctionTree | None:
+        cursor = definitions.get(name)
+        return _read_function(reader, cursor) if cursor is not None else None
+
+    result.find_function = find_function
+    for cursor in programs:
+        function = _read_function(reader, cursor)
+        if function is not None:
+            result.programs.append(function)
+    return result
+
+
+def _is_inline(cursor: Cursor) -> bool:
+    # ``inline`` without ``static`` or ``extern`` makes no externally visible definition (C11 6.7.4).
+    words = []
+    for token in cursor.get_tokens():
+        if token.spelling in ("(", "{"):
+            break
+        words.append(token.spelling)
+    return "inline" in words or "__always_inline" in words
+
+
+def _license(reader: Reader, cursor: Cursor) -> str | None:
+    init = reader.api.initialiser(cursor)
+    if init is None:
+        return None
+    data = decode_string(init.spelling)
+    return data.rstrip(b"\0").decode(errors="replace") if data else None
+
+
+def _read_function(reader: Reader, cursor: Cursor) -> tree.FunctionTree | None:
+    known = reader.functions.get(cursor)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    body = next((child for child in cursor.get_children() if child.kind.name == "COMPOUND_STMT"), None)
+    if body is None:
+        return None
+    if cursor.spelling in reader.reading:
+        raise reader.unsupported(f"'{cursor.spelling}' calls itself: recursion is not possible in BPF", cursor)
+    outer_jumps, reader.jumps = reader.jumps, False
+    reader.reading.append(cursor.spelling)
+    parameters = []
+    for argument in cursor.get_arguments():
+        parameter = tree.Variable(argument.spelling, reader.type(argument), span=reader.span(argument))
+        reader.variables.set(argument, parameter)
+        parameters.append(parameter)
+    try:
+        returns = reader.types.read(cursor.result_type)
+        statement = read_statement(reader, body)
+        assert isinstance(statement, tree.Block)
+        static = cursor.storage_class.name == "STATIC"
+        function = tree.FunctionTree(
+            cursor.spelling, returns, tuple(parameters), statement, static, reader.jumps, span=reader.span(cursor)
+        )
+    finally:
+        reader.reading.pop()
+        reader.jumps = outer_jumps
+    reader.functions.set(cursor, function)
+    return function

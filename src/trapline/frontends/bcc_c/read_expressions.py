@@ -1,0 +1,277 @@
+"""clang's expressions → typed tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from trapline.frontends.bcc_c import tree
+from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CType
+from trapline.frontends.bcc_c.libclang import Cursor, decode_string
+from trapline.frontends.bcc_c.reading import Reader
+
+_SIZED_BUILTIN = re.compile(r"(__sync_\w+?)_(?:1|2|4|8|16)$")
+
+
+def read_expression(reader: Reader, cursor: Cursor) -> tree.Expr:
+    """Return the tree of an expression.
+
+    Raises:
+        UnsupportedError: it holds a construct that has no lowering.
+    """
+    rule = _RULES.get(cursor.kind.name)
+    if rule is None:
+        kind = cursor.kind.name.lower().replace("_", " ")
+        raise reader.unsupported(f"this kind of expression is not supported ({kind})", cursor)
+    return rule(reader, cursor)
+
+
+def strip(cursor: Cursor) -> Cursor:
+    """Return the expression inside parentheses and implicit conversions."""
+    while cursor.kind.name in ("UNEXPOSED_EXPR", "PAREN_EXPR"):
+        children = list(cursor.get_children())
+        if len(children) != 1:
+            break
+        cursor = children[0]
+    return cursor
+
+
+def note_change(target: tree.Expr) -> None:
+    """Mark the variable, if any, whose memory an lvalue is part of: it must live in memory."""
+    while True:
+        if isinstance(target, tree.Member) and not target.arrow:
+            target = target.base
+        elif isinstance(target, tree.Index):
+            target = target.base
+        elif isinstance(target, tree.Cast) and isinstance(target.operand.type, CArray):
+            target = target.operand
+        else:
+            break
+    if isinstance(target, tree.VariableRef):
+        target.variable.changed = True
+
+
+def _expressions(cursor: Cursor) -> list[Cursor]:
+    return [child for child in cursor.get_children() if child.kind.is_expression()]
+
+
+def _constant(reader: Reader, cursor: Cursor) -> tree.Expr:
+    value = reader.api.evaluate(cursor)
+    if value is None:
+        raise reader.unsupported("this is not a constant that can be computed when compiling", cursor)
+    return tree.IntLiteral(reader.type(cursor), value, span=reader.span(cursor))
+
+
+def _string(reader: Reader, cursor: Cursor) -> tree.Expr:
+    data = decode_string(cursor.spelling)
+    type_ = reader.type(cursor)
+    if data is None or not isinstance(type_, CArray):
+        raise reader.unsupported("wide string literals are not supported", cursor)
+    return tree.StringLiteral(CArray(type_.element, len(data)), data, span=reader.span(cursor))
+
+
+def _paren(reader: Reader, cursor: Cursor) -> tree.Expr:
+    return read_expression(reader, _expressions(cursor)[0])
+
+
+def _reference(reader: Reader, cursor: Cursor) -> tree.Expr:
+    span = reader.span(cursor)
+    referenced = cursor.referenced
+    kind = referenced.kind.name
+    if kind == "ENUM_CONSTANT_DECL":
+        return tree.IntLiteral(reader.type(cursor), referenced.enum_value, span=span)
+    if kind == "FUNCTION_DECL":
+        return tree.FunctionRef(reader.type(cursor), referenced.spelling, span=span)
+    variable = reader.variables.get(referenced)
+    if variable is not None:
+        variable.used = True
+        return tree.VariableRef(variable.type, variable, span=span)
+    if referenced.spelling in reader.tables:
+        return tree.TableRef(reader.type(cursor), referenced.spelling, span=span)
+    raise reader.unsupported(f"'{cursor.spelling}' is not a variable of this program", cursor)
+
+
+def _unexposed(reader: Reader, cursor: Cursor) -> tree.Expr:
+    children = list(cursor.get_children())
+    if len(children) == 1 and children[0].kind.is_expression():
+        operand = read_expression(reader, children[0])
+        return _converted(reader, cursor, operand)
+    value = reader.api.evaluate(cursor)  # offsetof, __builtin_types_compatible_p …
+    if value is not None:
+        return tree.IntLiteral(reader.type(cursor), value, span=reader.span(cursor))
+    operands = _expressions(cursor)
+    if len(operands) == 4:  # clang lists the shared condition three times
+        condition, other = read_expression(reader, operands[0]), read_expression(reader, operands[3])
+        return tree.Conditional(reader.type(cursor), condition, None, other, span=reader.span(cursor))
+    if len(operands) == 3:  # __builtin_choose_expr
+        chosen = reader.api.evaluate(operands[0])
+        if chosen is not None:
+            return read_expression(reader, operands[1 if chosen else 2])
+    raise reader.unsupported("this kind of expression is not supported", cursor)
+
+
+def _converted(reader: Reader, cursor: Cursor, operand: tree.Expr) -> tree.Expr:
+    type_ = reader.type(cursor)
+    if same_representation(type_, operand.type):
+        return operand
+    return tree.Cast(type_, operand, span=reader.span(cursor))
+
+
+def same_representation(left: CType, right: CType) -> bool:
+    """Whether a conversion between the types changes nothing."""
+    if isinstance(left, CInt) and isinstance(right, CInt):
+        return left.name == right.name
+    if isinstance(left, CPointer):
+        return isinstance(right, CFunction) or (isinstance(right, CPointer) and left.spelling == right.spelling)
+    return left == right
+
+
+def _member(reader: Reader, cursor: Cursor) -> tree.Expr:
+    operands = _expressions(cursor)
+    if not operands:
+        raise reader.unsupported("member access without an object", cursor)
+    base = read_expression(reader, operands[0])
+    arrow = isinstance(base.type, CPointer)
+    return tree.Member(reader.type(cursor), base, reader.types.field(cursor.referenced), arrow, span=reader.span(cursor))
+
+
+def _index(reader: Reader, cursor: Cursor) -> tree.Expr:
+    base, index = (read_expression(reader, child) for child in _expressions(cursor))
+    if isinstance(base.type, CInt):
+        base, index = index, base
+    return tree.Index(reader.type(cursor), base, index, span=reader.span(cursor))
+
+
+def _unary(reader: Reader, cursor: Cursor) -> tree.Expr:
+    operator = reader.api.unary_operator(cursor)
+    operand = read_expression(reader, _expressions(cursor)[0])
+    span = reader.span(cursor)
+    type_ = reader.type(cursor)
+    if operator == "__extension__":
+        return operand
+    if operator in ("x++", "x--", "++x", "--x"):
+        note_change(operand)
+        return tree.Step(type_, operand, 1 if "+" in operator else -1, operator.endswith("x"), span=span)
+    if operator not in ("&", "*", "+", "-", "~", "!"):
+        raise reader.unsupported(f"the operator '{operator}' is not supported", cursor)
+    if operator == "&":
+        note_change(operand)
+    return tree.Unary(type_, operator, operand, span=span)
+
+
+def _binary(reader: Reader, cursor: Cursor) -> tree.Expr:
+    left, right = (read_expression(reader, child) for child in _expressions(cursor))
+    operator = cursor.spelling
+    type_ = reader.type(cursor)
+    span = reader.span(cursor)
+    if operator == "=":
+        note_change(left)
+        return tree.Assign(type_, "", left, right, span=span)
+    return tree.Binary(type_, operator, left, right, span=span)
+
+
+def _compound_assignment(reader: Reader, cursor: Cursor) -> tree.Expr:
+    target, value = (read_expression(reader, child) for child in _expressions(cursor))
+    note_change(target)
+    return tree.Assign(reader.type(cursor), cursor.spelling[:-1], target, value, span=reader.span(cursor))
+
+
+def _conditional(reader: Reader, cursor: Cursor) -> tree.Expr:
+    condition, then, other = (read_expression(reader, child) for child in _expressions(cursor))
+    return tree.Conditional(reader.type(cursor), condition, then, other, span=reader.span(cursor))
+
+
+def _cast(reader: Reader, cursor: Cursor) -> tree.Expr:
+    operand = read_expression(reader, _expressions(cursor)[-1])
+    return tree.Cast(reader.type(cursor), operand, span=reader.span(cursor))
+
+
+def _call(reader: Reader, cursor: Cursor) -> tree.Expr:
+    operands = _expressions(cursor)
+    callee = strip(operands[0])
+    span = reader.span(cursor)
+    type_ = reader.type(cursor)
+    if callee.kind.name == "MEMBER_REF_EXPR":
+        holder = [strip(child) for child in _expressions(callee)]
+        if holder and holder[0].spelling in reader.tables:
+            arguments = tuple(read_expression(reader, child) for child in operands[1:])
+            return tree.CallMethod(type_, holder[0].spelling, callee.spelling, arguments, span=span)
+    if callee.kind.name != "DECL_REF_EXPR" or callee.referenced.kind.name != "FUNCTION_DECL":
+        raise reader.unsupported("calls through a function pointer are not supported", cursor)
+    arguments = tuple(read_expression(reader, child) for child in operands[1:])
+    name = callee.referenced.spelling
+    sized = _SIZED_BUILTIN.match(name)
+    if sized:
+        return tree.CallFunction(type_, sized.group(1), arguments, span=span)
+    definition = callee.referenced.get_definition()
+    tree_ = reader.read_function(definition) if definition is not None else None
+    return tree.CallFunction(type_, name, arguments, tree_, span=span)
+
+
+def _init_list(reader: Reader, cursor: Cursor) -> tree.Expr:
+    items = tuple(_init_item(reader, child) for child in cursor.get_children())
+    return tree.InitList(reader.type(cursor), items, span=reader.span(cursor))
+
+
+def _init_item(reader: Reader, cursor: Cursor) -> tree.Expr:
+    if cursor.kind.name != "UNEXPOSED_EXPR":
+        return read_expression(reader, cursor)
+    children = list(cursor.get_children())
+    if len(children) < 2 or cursor.type.kind.name != "VOID":
+        return read_expression(reader, cursor)
+    path: list[CField | tuple[int, int]] = []
+    pending: list[int] = []
+    text = reader.source.text
+    span = reader.span(cursor)
+    designators = text[span[0] : span[1]].split("=")[0] if span else ""
+    for child in children[:-1]:
+        if child.kind.name == "MEMBER_REF":
+            path.append(reader.types.field(child.referenced))
+        elif child.kind.is_expression():
+            value = reader.api.evaluate(child)
+            if value is None:
+                raise reader.unsupported("an array designator must be a constant", child)
+            pending.append(value)
+            path.append((value, value))
+    if "..." in designators:
+        if len(pending) != 2 or len(path) != 2:
+            raise reader.unsupported("a range designator must stand alone", cursor)
+        path = [(pending[0], pending[1])]
+    value_ = read_expression(reader, children[-1])
+    return tree.Designated(value_.type, tuple(path), value_, span=span)
+
+
+def _compound_literal(reader: Reader, cursor: Cursor) -> tree.Expr:
+    init = read_expression(reader, _expressions(cursor)[-1])
+    return tree.CompoundLiteral(reader.type(cursor), init, span=reader.span(cursor))
+
+
+def _statement_expression(reader: Reader, cursor: Cursor) -> tree.Expr:
+    from trapline.frontends.bcc_c.read_statements import read_statement
+
+    body = read_statement(reader, next(iter(cursor.get_children())))
+    if not isinstance(body, tree.Block):
+        raise reader.unsupported("this statement expression is not supported", cursor)
+    return tree.StatementExpr(reader.type(cursor), body, span=reader.span(cursor))
+
+
+_RULES: dict[str, Callable[[Reader, Cursor], tree.Expr]] = {
+    "INTEGER_LITERAL": _constant,
+    "CHARACTER_LITERAL": _constant,
+    "CXX_UNARY_EXPR": _constant,
+    "STRING_LITERAL": _string,
+    "PAREN_EXPR": _paren,
+    "DECL_REF_EXPR": _reference,
+    "UNEXPOSED_EXPR": _unexposed,
+    "MEMBER_REF_EXPR": _member,
+    "ARRAY_SUBSCRIPT_EXPR": _index,
+    "UNARY_OPERATOR": _unary,
+    "BINARY_OPERATOR": _binary,
+    "COMPOUND_ASSIGNMENT_OPERATOR": _compound_assignment,
+    "CONDITIONAL_OPERATOR": _conditional,
+    "CSTYLE_CAST_EXPR": _cast,
+    "CALL_EXPR": _call,
+    "INIT_LIST_EXPR": _init_list,
+    "COMPOUND_LITERAL_EXPR": _compound_literal,
+    "StmtExpr": _statement_expression,
+}

@@ -1,0 +1,81 @@
+"""`Reader`: what reading clang's tree shares: the text, names already met, and how to reject a construct."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trapline.errors import UnsupportedError
+from trapline.frontends.bcc_c import tree
+from trapline.frontends.bcc_c.ctype import CType
+from trapline.frontends.bcc_c.libclang import Api, Cursor
+from trapline.frontends.bcc_c.read_types import TypeReader, UnknownTypeError
+from trapline.source import Diagnostic, Source
+
+
+class CursorMap:
+    """A mapping from declarations to what they became; clang's hashes may collide, so cursors are compared."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[tuple[Cursor, Any]]] = {}
+
+    def get(self, cursor: Cursor) -> Any:
+        """Return the value for a declaration, or ``None``."""
+        for known, value in self._slots.get(cursor.hash, ()):
+            if known == cursor:
+                return value
+        return None
+
+    def set(self, cursor: Cursor, value: Any) -> None:
+        """Remember a value for a declaration."""
+        self._slots.setdefault(cursor.hash, []).append((cursor, value))
+
+
+@dataclass
+class Reader:
+    """The state of reading one translation unit.
+
+    `offsets` turns clang's byte offsets into character offsets (``None`` when the text is ASCII).
+    """
+
+    source: Source
+    api: Api
+    types: TypeReader
+    offsets: list[int] | None
+    variables: CursorMap = field(default_factory=CursorMap)
+    functions: CursorMap = field(default_factory=CursorMap)
+    tables: set[str] = field(default_factory=set)
+    read_function: Callable[[Cursor], tree.FunctionTree | None] = lambda cursor: None
+    reading: list[str] = field(default_factory=list)
+    jumps: bool = False
+
+    def span(self, cursor: Cursor) -> tree.SpanT | None:
+        """Return the characters of the script that a cursor covers, ``None`` outside the script."""
+        if not self.api.in_main_file(cursor):
+            return None
+        extent = cursor.extent
+        start, end = extent.start.offset, extent.end.offset
+        if self.offsets is not None:
+            last = len(self.offsets) - 1
+            start, end = self.offsets[min(start, last)], self.offsets[min(end, last)]
+        return start, max(start, end)
+
+    def type(self, cursor: Cursor) -> CType:
+        """Return the type of an expression or declaration."""
+        try:
+            return self.types.read(cursor.type)
+        except UnknownTypeError as error:
+            raise self.unsupported(f"the type '{error.spelling}' cannot be used in a BPF program", cursor) from None
+
+    def unsupported(self, message: str, cursor: Cursor, *hints: str) -> UnsupportedError:
+        """Return (to be raised) the error for a construct that has no lowering."""
+        return unsupported(self.source, message, self.span(cursor), hints)
+
+
+def unsupported(
+    source: Source, message: str, span: tree.SpanT | None, hints: Iterable[str] = ()
+) -> UnsupportedError:
+    """Return (to be raised) an error about a construct at `span`."""
+    place = source.span(*span) if span is not None else None
+    return UnsupportedError([Diagnostic(message, place, hints=tuple(hints))])
