@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trapline.abi.elf import SHT_REL, STT_FUNC, Elf, Section, Symbol
 from trapline.abi.instructions import (
     BPF_ADD,
     BPF_ALU64,
@@ -25,6 +26,7 @@ from trapline.abi.instructions import (
     BPF_X,
     LD_IMM64,
 )
+from trapline.btf.ext import decode_ext
 from trapline.codegen.tables import References
 from trapline.errors import InternalError
 from trapline.ir.function import SpanT
@@ -39,75 +41,57 @@ _R_BPF_64_64 = 1
 _R_BPF_64_32 = 10
 
 
-@dataclass(frozen=True)
-class Symbol:
-    """A symbol of the object file."""
-
-    name: str
-    value: int
-    section: int
-    kind: int
-
-
 class ObjectFile:
-    """LLVM's ELF output, as far as it is needed: it was made in this process and is trusted.
+    """LLVM's output: sections with their relocations, symbols, and line information.
 
     Args:
-        data: the file.
+        data: the ELF file.
     """
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
-        table, count, names_index = *struct.unpack_from("<Q", data, 40), *struct.unpack_from("<HH", data, 60)
-        headers = [struct.unpack_from("<IIQQQQIIQQ", data, table + 64 * i) for i in range(count)]
-        names_at = headers[names_index][4]
-        self.sections: dict[str, tuple[int, bytes]] = {}
-        self._relocations: dict[int, bytes] = {}
-        symbols = strings = b""
-        for index, (name, kind, _, _, offset, size, link, info, _, _) in enumerate(headers):
-            body = data[offset : offset + size]
-            self.sections[_string(data, names_at + name)] = (index, body)
-            if kind == 2:
-                symbols, strings = body, data[headers[link][4] : headers[link][4] + headers[link][5]]
-            elif kind == 9:
-                self._relocations[info] = body
-        self.symbols = [
-            Symbol(_string(strings, name), value, section, info & 15)
-            for name, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", symbols)
-        ]
+        self._elf = Elf(data)
+        self.symbols = tuple(self._elf.symbols())
+        self._sections = {s.name: s for s in self._elf.sections}
+        self._relocations = {s.info: s for s in self._elf.sections if s.type == SHT_REL}
+        self._functions: dict[int, list[tuple[int, str]]] = {}
+        for symbol in self.symbols:
+            if symbol.type == STT_FUNC:
+                self._functions.setdefault(symbol.section, []).append((symbol.value // 8, symbol.name))
 
-    def relocations(self, section: int) -> list[tuple[int, int, Symbol]]:
+    def section(self, name: str) -> Section:
+        """Return a section that must be there."""
+        if name not in self._sections:
+            raise InternalError(f"LLVM's object file has no section {name}")
+        return self._sections[name]
+
+    def functions(self, section: Section) -> list[tuple[int, str]]:
+        """Return (instruction, symbol) of the functions of a section, in order of instructions."""
+        return sorted(self._functions.get(section.index, ()))
+
+    def code(self, section: Section) -> bytearray:
+        """Return a copy of a section's bytes."""
+        return bytearray(self._elf.contents(section))
+
+    def relocations(self, section: Section) -> list[tuple[int, int, Symbol]]:
         """Return (offset, type, symbol) of a section's relocations."""
-        body = self._relocations.get(section, b"")
-        return [(at, info & 0xFFFFFFFF, self.symbols[info >> 32]) for at, info in struct.iter_unpack("<QQ", body)]
+        table = self._relocations.get(section.index)
+        if table is None:
+            return []
+        return [(r.offset, r.type, self.symbols[r.symbol]) for r in self._elf.relocations(table)]
 
     def lines(self) -> dict[str, list[tuple[int, int]]]:
         """Return (instruction, line) for each section that has line information, in order of instructions."""
-        entry = self.sections.get(".BTF.ext")
-        if entry is None:
+        data, btf = self._elf.section_bytes(".BTF.ext"), self._elf.section_bytes(".BTF")
+        if data is None or btf is None:
             return {}
-        data = entry[1]
-        header, _, _, line_at, line_size = struct.unpack_from("<IIIII", data, 4)
-        strings = self._btf_strings()
-        result: dict[str, list[tuple[int, int]]] = {}
-        at = header + line_at
-        end = at + line_size
-        at += 4
-        while at < end:
-            name, count = struct.unpack_from("<II", data, at)
-            at += 8
-            rows = result.setdefault(_string(strings, name), [])
-            for _ in range(count):
-                offset, _, _, line = struct.unpack_from("<IIII", data, at)
-                rows.append((offset // 8, line >> 10))
-                at += 16
-            rows.sort()
-        return result
+        header, _, _, strings_at = struct.unpack_from("<IIII", btf, 4)
+        start = header + strings_at
 
-    def _btf_strings(self) -> bytes:
-        data = self.sections[".BTF"][1]
-        header, _, _, strings_at, size = struct.unpack_from("<IIIII", data, 4)
-        return data[header + strings_at : header + strings_at + size]
+        def string(offset: int) -> str:
+            return btf[start + offset : btf.index(b"\0", start + offset)].decode()
+
+        tables = decode_ext(data, string).lines
+        return {name: sorted((row.insn, row.line) for row in rows) for name, rows in tables.items()}
 
 
 @dataclass(frozen=True)
@@ -142,13 +126,13 @@ def link_program(
         lines: the section's line information.
         weak_kfuncs: kernel functions that may be missing.
     """
-    section, code = file.sections[section_name]
-    words = bytearray(code)
-    functions = sorted((s.value // 8, s.name) for s in file.symbols if s.section == section and s.kind == 2)
+    found = file.section(section_name)
+    section, words = found.index, file.code(found)
+    functions = file.functions(found)
     if not functions or functions[0][0] != 0:
         raise InternalError(f"{section_name} does not begin with a function")
     kfuncs: dict[int, str] = {}
-    for at, kind, symbol in file.relocations(section):
+    for at, kind, symbol in file.relocations(found):
         index = at // 8
         opcode, registers, offset, imm = _SLOT.unpack_from(words, at)
         if kind == _R_BPF_64_32 and symbol.section == 0:
@@ -240,7 +224,3 @@ def span_at(spans: Sequence[tuple[int, int, int]], instruction: int) -> SpanT | 
     """Return the source span that `instruction` belongs to, or ``None``."""
     position = bisect_right(spans, instruction, key=lambda row: row[0]) - 1
     return spans[position][1:] if position >= 0 else None
-
-
-def _string(data: bytes, at: int) -> str:
-    return data[at : data.index(b"\0", at)].decode()

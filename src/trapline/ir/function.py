@@ -8,7 +8,7 @@ user's source that it came from, down to the bytecode.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from trapline.ir.types import Ptr, Space, Type
 
@@ -29,12 +29,13 @@ class Op:
 
     def operands(self) -> Iterator[Op]:
         """Yield the values that this operation uses."""
-        for f in fields(self):
-            value = getattr(self, f.name)
+        for value in self.__dict__.values():
             if isinstance(value, Op):
                 yield value
-            elif isinstance(value, tuple):
-                yield from (v for v in value if isinstance(v, Op))
+            elif value.__class__ is tuple:
+                for element in value:
+                    if isinstance(element, Op):
+                        yield element
 
 
 @dataclass(eq=False)
@@ -293,8 +294,8 @@ class Function:
 
     def reachable(self) -> list[Block]:
         """Return the blocks that control can reach, in reverse post-order: each after all that dominate it."""
-        if len(self.blocks) == 1:
-            return list(self.blocks)
+        if not self.blocks[0].successors():
+            return self.blocks[:1]
         order: list[Block] = []
         seen = {self.blocks[0]}
         stack = [(self.blocks[0], iter(self.blocks[0].successors()))]
