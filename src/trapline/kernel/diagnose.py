@@ -170,10 +170,13 @@ def _check_unique(spec: KprobeAttach, number: int, label: str, target: LiveTarge
         return None
     places = _functions(spec, target)
     where = ", ".join(f"{s.address:#x}" + (f" [{s.module}]" if s.module else "") for s in places[:_VARIANTS_SHOWN])
+    if len(places) > _VARIANTS_SHOWN:
+        where += ", …"
+    several = len({s.module for s in places}) > 1
     return AttachError(
         f"cannot attach to {label}: {len(places)} functions are called {spec.symbol} ({where})",
         errno=number,
-        hint="name the module (kprobe:module:function) or give the address",
+        hint="name the module (kprobe:module:function)" if several else "give the address of the one you mean",
     )
 
 

@@ -6,11 +6,9 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trapline.abi import bpf as abi
-from trapline.btf import Btf, Typedef
-from trapline.btf.ext import FuncInfo, encode_func_info
-from trapline.btf.write import BtfBuilder
 from trapline.errors import FeatureMissingError, KernelError, NoSuchProbeError, TraplineError
 from trapline.ir.spec import (
     AttachPoint,
@@ -23,16 +21,17 @@ from trapline.ir.spec import (
     SpecialAttach,
     TrampolineAttach,
 )
-from trapline.kernel.attach.table import attach_program
-from trapline.kernel.attach.trampoline import ATTACH_TYPE_OF_KIND
+from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
-from trapline.kernel.missed import MissedHits, read_missed_hits
 from trapline.kernel.program import LoadOptions, Program
 from trapline.kernel.target import LiveTarget
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 from trapline.syscall.machine import raise_memlock_limit
+
+if TYPE_CHECKING:
+    from trapline.kernel.missed import MissedHits
 
 _WARN = Callable[[str], object]
 
@@ -138,8 +137,8 @@ class LoadedObject:
                     continue
                 try:
                     link = self.attach(spec.name, point)
-                except (TraplineError, KernelError) as error:
-                    if not point.optional or not isinstance(error, TraplineError):
+                except TraplineError as error:
+                    if not point.optional:
                         raise
                     if on_warning:
                         on_warning(str(error))
@@ -172,7 +171,11 @@ class LoadedObject:
 
     def missed(self) -> list[MissedHits]:
         """Return what the kernel says that the probes missed so far; after `detach` what it said last."""
-        return read_missed_hits(self.links, self.target) if self.links else list(self._missed)
+        if not self.links:
+            return list(self._missed)
+        from trapline.kernel.missed import read_missed_hits
+
+        return read_missed_hits(self.links, self.target)
 
     def detach(self) -> None:
         """Detach everything; maps and programs stay for a last look."""
@@ -229,6 +232,9 @@ def _with_types(spec: ObjectProgram, options: LoadOptions) -> LoadOptions:
     """Describe the functions of a program that has several: the verifier wants that for callbacks."""
     if not spec.subprograms:
         return options
+    from trapline.btf.ext import FuncInfo, encode_func_info  # imported when needed: most programs start faster
+    from trapline.btf.write import BtfBuilder
+
     builder = BtfBuilder()
     u64 = builder.add_int("unsigned long long", 8)
     integer = builder.add_int("int", 4, signed=True)
@@ -310,12 +316,14 @@ def _modules_of(name: str, module: str, target: LiveTarget) -> list[str]:
 
 
 def _find_tracepoint(name: str, target: LiveTarget, held: list[Fd]) -> tuple[int, int]:
+    from trapline.btf import Typedef
+
     wanted = f"btf_trace_{name}"
     number = target.btf.find(wanted, Typedef)
     if number is not None:
         return number, 0
     for module in sorted({s.module for s in target.symbols.find(f"__tracepoint_{name}") if s.module}):
-        btf: Btf | None = target.module_btf(module)
+        btf = target.module_btf(module)
         number = btf.find(wanted, Typedef) if btf else None
         if number is not None:
             return number, _module_btf_fd(module, held)

@@ -17,6 +17,7 @@ VMLINUX = "vmlinux"
 # Tracing these hangs or floods a kernel that nevertheless allows it; bpftrace leaves out the same.
 _DANGEROUS = frozenset({"arch_cpu_idle", "default_idle", "bpf_dispatcher_xdp_func"})
 _DANGEROUS_PREFIXES = ("rcu_", "__ftrace_invalid_address__")
+_PADDING = ("__pfx_", "__cfi_")  # symbols of the space before a function
 _PART = re.compile(r"\.part\.\d+$")
 
 
@@ -41,7 +42,7 @@ class ProbeCatalogue:
         try:
             listed = read_filter_functions()
         except TargetError:
-            listed = self._symbols.functions()
+            listed = [row for row in self._symbols.functions() if not row[0].startswith(_PADDING)]
         banned = {entry.name for entry in self.blacklist or ()}
         return sorted(
             {
@@ -97,7 +98,8 @@ class ProbeCatalogue:
         elif kind == "hardware":
             names = list(HARDWARE_EVENTS)
         else:
-            names = [function for function, _ in self._symbols.functions() if "." not in function]
+            found = (function for function, _ in self._symbols.functions())
+            names = [name for name in found if "." not in name and not name.startswith(_PADDING)]
         return near_names(name, names, limit)
 
 

@@ -13,7 +13,6 @@ from trapline.abi import bpf as abi
 from trapline.abi.instructions import BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
 from trapline.errors import InternalError, KernelError, PrivilegeError
 from trapline.ir.spec import ObjectProgram
-from trapline.kernel.verifier import explain_rejection
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 from trapline.syscall.privilege import missing_capabilities, read_sysctl
@@ -136,6 +135,8 @@ class Program:
             again, text = _attempt_with_log(attempt, 1)
             if again >= 0:  # it was a passing trouble (memory)
                 return cls(spec, Fd(again, f"program {spec.name}"), text)
+        from trapline.kernel.verifier import explain_rejection  # a dozen regular expressions, only needed here
+
         raise explain_rejection(spec, text, -result)
 
     def fileno(self) -> int:

@@ -6,17 +6,20 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from trapline.abi.arch import Arch
 from trapline.abi.tracepoint import TracepointFormat
-from trapline.btf import Btf
 from trapline.errors import FeatureMissingError, NoSuchProbeError
-from trapline.kernel.features import FeatureProbes
-from trapline.kernel.probes import ProbeCatalogue
 from trapline.syscall import machine, privilege
 from trapline.syscall.kallsyms import SymbolTable, read_kallsyms
 from trapline.syscall.libc import host_arch
 from trapline.syscall.tracefs import read_event_format
+
+if TYPE_CHECKING:
+    from trapline.btf import Btf
+    from trapline.kernel.features import FeatureProbes
+    from trapline.kernel.probes import ProbeCatalogue
 
 IndexLoader = Callable[[str], "bytes | None"]
 IndexSaver = Callable[[str, bytes], None]
@@ -37,7 +40,13 @@ class LiveTarget:
         self._save_index = save_index
         self._module_btf: dict[str, Btf | None] = {}
         self._formats: dict[tuple[str, str], TracepointFormat] = {}
-        self.features = FeatureProbes(lambda: self.btf)
+
+    @cached_property
+    def features(self) -> FeatureProbes:
+        """What the kernel can do."""
+        from trapline.kernel.features import FeatureProbes  # imported when needed: a cached program starts faster
+
+        return FeatureProbes(lambda: self.btf)
 
     # ---- the machine
 
@@ -132,10 +141,14 @@ class LiveTarget:
             return self.btf if self.has_btf else None
         if module not in self._module_btf:
             data = machine.read_btf(module) if self.has_btf else None
+            from trapline.btf import Btf
+
             self._module_btf[module] = None if data is None else Btf(data, base=self.btf, name=module)
         return self._module_btf[module]
 
     def _indexed(self, data: bytes, name: str, base: Btf | None) -> Btf:
+        from trapline.btf import Btf
+
         key = hashlib.sha256(f"{os.uname().version} {len(data)}".encode() + data[:64] + data[-4096:]).hexdigest()[:32]
         index = self._load_index(key) if self._load_index else None
         btf = Btf(data, base=base, name=name, index=index)
@@ -153,6 +166,8 @@ class LiveTarget:
     @cached_property
     def probes(self) -> ProbeCatalogue:
         """What can be probed."""
+        from trapline.kernel.probes import ProbeCatalogue
+
         return ProbeCatalogue(self.symbols)
 
     def symbol_address(self, name: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -52,8 +53,7 @@ class SymbolTable:
             name: the exact name.
             module: only of this module (empty or ``vmlinux``: the kernel proper); ``None`` for any.
         """
-        pattern = re.compile(rf"^([0-9a-f]+) (\w) {re.escape(name)}(?:\t\[(.*)\])?$", re.MULTILINE)
-        found = [Symbol(int(m[1], 16), m[2], name, m[3] or "") for m in pattern.finditer(self._text)]
+        found = [symbol for symbol in self._lines_with(name) if symbol.name == name]
         if module is not None:
             wanted = "" if module == "vmlinux" else module
             found = [s for s in found if s.module == wanted]
@@ -81,8 +81,21 @@ class SymbolTable:
 
     def variants(self, name: str) -> list[str]:
         """Return the compiler's variants of function `name`: ``name.isra.0``, ``name.constprop.0.cold`` and so on."""
-        pattern = re.compile(rf"^[0-9a-f]+ [tTwW] ({re.escape(name)}\.[^\t\n]+)", re.MULTILINE)
-        return sorted(set(pattern.findall(self._text)))
+        return sorted({symbol.name for symbol in self._lines_with(name + ".") if symbol.is_function})
+
+    def _lines_with(self, prefix: str) -> Iterator[Symbol]:
+        """Yield the symbols whose names start with `prefix`, by plain text search, which is fast."""
+        text, needle = self._text, f" {prefix}"
+        place = text.find(needle)
+        while place >= 0:
+            start = text.rfind("\n", 0, place) + 1
+            end = text.find("\n", place)
+            line = text[start : end if end >= 0 else len(text)]
+            place = text.find(needle, place + 1)
+            parts = line.split(" ", 2)
+            if len(parts) == 3 and parts[2].startswith(prefix):
+                name, _, module = parts[2].partition("\t")
+                yield Symbol(int(parts[0], 16), parts[1], name, module[1:-1])
 
     @cached_property
     def _sorted(self) -> tuple[list[int], list[tuple[int, str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from trapline.ir.spec import (
     AttachPoint,
@@ -16,29 +17,30 @@ from trapline.ir.spec import (
     TrampolineAttach,
     UprobeAttach,
 )
-from trapline.kernel.attach.iterator import attach_iterator
-from trapline.kernel.attach.kprobe import attach_kprobe
-from trapline.kernel.attach.kprobe_multi import attach_kprobe_multi
-from trapline.kernel.attach.perf_event import attach_perf_event
-from trapline.kernel.attach.raw_tracepoint import attach_raw_tracepoint
-from trapline.kernel.attach.tracepoint import attach_tracepoint
-from trapline.kernel.attach.trampoline import attach_trampoline
-from trapline.kernel.attach.uprobe import attach_uprobe
 from trapline.kernel.link import Link
 from trapline.kernel.program import Program
 from trapline.kernel.target import LiveTarget
 
 AttachFunction = Callable[[Program, AttachPoint, LiveTarget], Link]
 
-ATTACH_FUNCTIONS: dict[type, AttachFunction] = {
-    KprobeAttach: attach_kprobe,
-    KprobeMultiAttach: attach_kprobe_multi,
-    TracepointAttach: attach_tracepoint,
-    RawTracepointAttach: attach_raw_tracepoint,
-    TrampolineAttach: attach_trampoline,
-    UprobeAttach: attach_uprobe,
-    PerfAttach: attach_perf_event,
-    IterAttach: attach_iterator,
+# Module and function of each mechanism, imported when it is first used.
+ATTACH_FUNCTIONS: dict[type, tuple[str, str]] = {
+    KprobeAttach: ("trapline.kernel.attach.kprobe", "attach_kprobe"),
+    KprobeMultiAttach: ("trapline.kernel.attach.kprobe_multi", "attach_kprobe_multi"),
+    TracepointAttach: ("trapline.kernel.attach.tracepoint", "attach_tracepoint"),
+    RawTracepointAttach: ("trapline.kernel.attach.raw_tracepoint", "attach_raw_tracepoint"),
+    TrampolineAttach: ("trapline.kernel.attach.trampoline", "attach_trampoline"),
+    UprobeAttach: ("trapline.kernel.attach.uprobe", "attach_uprobe"),
+    PerfAttach: ("trapline.kernel.attach.perf_event", "attach_perf_event"),
+    IterAttach: ("trapline.kernel.attach.iterator", "attach_iterator"),
+}
+
+# What a program is loaded for, by the kind of its trampoline.
+ATTACH_TYPE_OF_KIND: dict[str, str] = {
+    "fentry": "TRACE_FENTRY",
+    "fexit": "TRACE_FEXIT",
+    "fmod_ret": "MODIFY_RETURN",
+    "lsm": "LSM_MAC",
 }
 
 
@@ -52,4 +54,6 @@ def attach_program(program: Program, point: AttachPoint, target: LiveTarget) -> 
     """
     if isinstance(point.attach, SpecialAttach):
         raise ValueError(f"{point.label} is run by the session, not attached")
-    return ATTACH_FUNCTIONS[type(point.attach)](program, point, target)
+    module, name = ATTACH_FUNCTIONS[type(point.attach)]
+    function: AttachFunction = getattr(import_module(module), name)
+    return function(program, point, target)

@@ -14,12 +14,6 @@ from trapline.kernel.target import LiveTarget
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 
-ATTACH_TYPE_OF_KIND: dict[str, str] = {
-    "fentry": "TRACE_FENTRY",
-    "fexit": "TRACE_FEXIT",
-    "fmod_ret": "MODIFY_RETURN",
-    "lsm": "LSM_MAC",
-}
 _ENOTSUPP = 524
 
 
