@@ -28,13 +28,13 @@ def take_snapshot(*, whole_kernel: bool) -> Snapshot:
     return Snapshot(_list_fds(), _list_objects() if whole_kernel else frozenset())
 
 
-def find_leaks(before: Snapshot, *, whole_kernel: bool) -> list[str]:
+def find_leaks(before: Snapshot, *, whole_kernel: bool, patience_s: float = _KERNEL_FREES_S) -> list[str]:
     """Return what exists now and did not before, giving the kernel time to free what it frees later."""
-    deadline = time.monotonic() + _KERNEL_FREES_S
+    deadline = time.monotonic() + patience_s
     collected = False
     while True:
         now = take_snapshot(whole_kernel=whole_kernel)
-        fds = [f"descriptor {fd} → {target}" for fd, target in now.fds.items() if before.fds.get(fd) != target]
+        fds = [f"descriptor {fd} → {target}" for fd, target in now.fds.items() if fd not in before.fds]
         leaks = [*fds, *sorted(now.objects - before.objects)]
         if not leaks or time.monotonic() > deadline:
             return leaks

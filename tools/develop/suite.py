@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.develop.environment import PEERS, TEST, set_up, venv_program
-from tools.develop.run import REPO, StepError, run_step, say
+from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 
 KERNELS = ("6.1", "6.12")
 RESULTS = REPO / "build" / "guest"
@@ -76,7 +76,7 @@ def _run_on_host() -> Tally:
     results = RESULTS / "host.json"
     results.unlink(missing_ok=True)
     say(f"tests on this machine ({os.uname().release})")
-    env = {**os.environ, **_environment(results), "PATH": f"{venv_program('')}:{os.environ['PATH']}"}
+    env = clean_environment({**_environment(results), "PATH": f"{venv_program('')}:{os.environ['PATH']}"})
     try:
         subprocess.run(
             [venv_program("pytest"), "-q"],

@@ -28,6 +28,7 @@ overlay=lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work
 $b mount -t overlay -o $overlay overlay /new || fail "cannot mount overlay"
 $b mount -t tmpfs -o mode=1777 tmp /new/tmp
 $b mkdir -p /new%(repo)s /new%(results)s /new/tmp/home
+%(keep)s
 mount_host repo /new%(repo)s ro,cache=mmap
 %(venv)s
 mount_host results /new%(results)s rw,cache=mmap
@@ -37,6 +38,10 @@ $b mount --move /sys /new/sys
 cd /new
 $b mkdir -p dev/pts dev/shm
 $b mount -t devpts -o ptmxmode=666 devpts dev/pts
+$b ln -s /proc/self/fd dev/fd
+$b ln -s /proc/self/fd/0 dev/stdin
+$b ln -s /proc/self/fd/1 dev/stdout
+$b ln -s /proc/self/fd/2 dev/stderr
 $b mount -t tmpfs shm dev/shm
 $b mount -t tmpfs run run
 $b mkdir -p run/lock
@@ -80,13 +85,15 @@ def write_initramfs(kernel: Kernel, layout: Layout, target: Path, msize: int = 5
     body = Path(busybox).read_bytes()
     if b"ld-linux" in body[:4096]:
         raise GuestError("busybox is not static; install the static one with: apt-get install busybox-static")
-    venv = ""
+    keep = venv = ""
     if layout.venv is not None and layout.venv.is_dir():
-        venv = f"$b mount -o bind /lower{layout.venv} /new{layout.venv}"
+        keep = f"$b mkdir /venv\n$b mount -o bind /new{layout.venv} /venv"
+        venv = f"$b mount -o bind /venv /new{layout.venv}"
     init = _INIT % {
         "msize": msize,
         "repo": layout.repo,
         "results": layout.results,
+        "keep": keep,
         "venv": venv,
         "python": layout.python,
         "agent": Path(__file__).with_name("agent.py"),

@@ -406,7 +406,6 @@ def _guest_environment() -> dict[str, str]:
         "PATH": ":".join([*venvs, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"]),
         "HOME": "/tmp/home",
         "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "TRAPLINE_GUEST": "1",
     }
