@@ -23,13 +23,12 @@ def format_type(btf: TypeStore, type_id: int) -> str:
     Gaps show as unnamed bitfields (``long: 64;``); members of named types are not expanded.
     """
     found = btf.type(type_id)
-    printer = _Printer(btf)
     if isinstance(found, (t.Struct, t.Union)):
-        return print_composite(btf, found, found.name, printer.spell, "", pad_with_bitfields) + ";"
+        return print_composite(btf, found, found.name, _Printer(btf, 1).spell, "", pad_with_bitfields) + ";"
     if isinstance(found, (t.Enum, t.Enum64)):
         return f"{_enum_text(found, '')};"
     if isinstance(found, t.Typedef):
-        return f"typedef {declare(btf, found.target, found.name, spell=printer.spell)};"
+        return f"typedef {declare(btf, found.target, found.name, spell=_Printer(btf, 0).spell)};"
     if isinstance(found, (t.Func, t.Var)):
         return f"{declare(btf, type_id)};"
     return declare(btf, type_id)
@@ -38,21 +37,21 @@ def format_type(btf: TypeStore, type_id: int) -> str:
 class _Printer:
     """Spells the types of members, anonymous ones with their bodies."""
 
-    def __init__(self, btf: TypeStore) -> None:
+    def __init__(self, btf: TypeStore, depth: int) -> None:
         self._btf = btf
-        self._indent = ""
+        self._depth = depth
 
     def spell(self, found: t.BtfType, type_id: int) -> str:
-        """Spell a type at the current indentation."""
-        if isinstance(found, (t.Struct, t.Union, t.Enum, t.Enum64)) and not found.name:
-            outer = self._indent
-            self._indent += "\t"
+        """Spell a type at the current depth of braces."""
+        if isinstance(found, (t.Struct, t.Union)) and not found.name:
+            indent = "\t" * self._depth
+            self._depth += 1
             try:
-                if isinstance(found, (t.Enum, t.Enum64)):
-                    return _enum_text(found, self._indent)
-                return print_composite(self._btf, found, "", self.spell, self._indent, pad_with_bitfields)
+                return print_composite(self._btf, found, "", self.spell, indent, pad_with_bitfields)
             finally:
-                self._indent = outer
+                self._depth -= 1
+        if isinstance(found, (t.Enum, t.Enum64)) and not found.name:
+            return _enum_text(found, "\t" * self._depth)
         return spell_plain(found, type_id)
 
 

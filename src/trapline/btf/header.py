@@ -111,7 +111,7 @@ class _Header:
         self._complete: dict[int, bool] = {}  # False while in progress
         self._typedefs: set[int] = set()
         self._wanted: list[int] = []
-        self._indent = ""
+        self._depth = 1  # of braces, where an anonymous struct is spelled
         self._pad = BytePadder()
 
     def want(self, type_id: int) -> None:
@@ -230,7 +230,9 @@ class _Header:
             return
         self._typedefs.add(type_id)
         name = self._spell(found, type_id)
+        self._depth = 0
         self._chunks.append(f"typedef {declare(self._btf, found.target, name, spell=self._spell)};\n")
+        self._depth = 1
 
     def _forward(self, spelled: str) -> None:
         if spelled not in self._declared:
@@ -260,12 +262,12 @@ class _Header:
         if isinstance(found, (t.Struct, t.Union)):
             if found.name:
                 return f"{'struct' if isinstance(found, t.Struct) else 'union'} {self._tag(found, type_id)}"
-            outer = self._indent
-            self._indent += "\t"
+            indent = "\t" * self._depth
+            self._depth += 1
             try:
-                return print_composite(self._btf, found, "", self._spell, self._indent, self._pad)
+                return print_composite(self._btf, found, "", self._spell, indent, self._pad)
             finally:
-                self._indent = outer
+                self._depth -= 1
         if isinstance(found, (t.Enum, t.Enum64)):
             return f"enum {self._tag(found, type_id)}"
         if isinstance(found, t.Fwd):

@@ -79,7 +79,8 @@ def _declare(btf: TypeStore, type_id: int, declarator: str, spell: Spell, depth:
             continue
         elif not isinstance(found, t.TypeTag):
             text = qualifiers + spell(found, type_id)
-            return f"{text} {declarator}" if declarator else text
+            separator = "" if not declarator or declarator.startswith("[") else " "
+            return f"{text}{separator}{declarator}"
         type_id = found.target
     raise DecodeError(f"BTF type {type_id} has no end")
 
