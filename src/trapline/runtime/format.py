@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from trapline.ir import values as v
 from trapline.ir.spec import Field
@@ -46,8 +45,7 @@ _NUMBERS = (
 )
 
 
-@dataclass(frozen=True)
-class Conversion:
+class Conversion(NamedTuple):
     """One conversion of a format.
 
     Args:

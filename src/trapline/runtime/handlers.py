@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from trapline.errors import DecodeError, InternalError
@@ -24,7 +23,6 @@ Locate = Callable[[tuple[int, int]], Location]
 _MAX_CAT = 10240
 
 
-@dataclass
 class Context:
     """What handlers work with.
 
@@ -33,20 +31,31 @@ class Context:
         output: shows what happens.
         namer: gives names to addresses, user ids, probes.
         maps: readers of the maps that the program prints, by name.
-        locate: finds a span of the program's text, for messages.
         on_exit: called with the code of ``exit()``.
+        locate: finds a span of the program's text, for messages.
         on_event: takes typed events instead of `output`.
         on_raw: takes the payload of `RawEvent` records, by the event's name.
     """
 
-    spec: s.ObjectSpec
-    output: Output
-    namer: Namer
-    maps: Mapping[str, MapReader]
-    on_exit: Callable[[int], None]
-    locate: Locate | None = None
-    on_event: Callable[[TypedEvent], object] | None = None
-    on_raw: Mapping[str, Callable[[bytes], object]] = field(default_factory=dict)
+    def __init__(
+        self,
+        spec: s.ObjectSpec,
+        output: Output,
+        namer: Namer,
+        maps: Mapping[str, MapReader],
+        on_exit: Callable[[int], None],
+        locate: Locate | None,
+        on_event: Callable[[TypedEvent], object] | None,
+        on_raw: Mapping[str, Callable[[bytes], object]],
+    ) -> None:
+        self.spec = spec
+        self.output = output
+        self.namer = namer
+        self.maps = maps
+        self.on_exit = on_exit
+        self.locate = locate
+        self.on_event = on_event
+        self.on_raw = on_raw
 
     @property
     def config(self) -> dict[str, str | int | bool]:

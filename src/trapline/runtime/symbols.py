@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trapline.syscall.kallsyms import read_kallsyms
 from trapline.syscall.process import MemoryMap, parse_memory_maps
@@ -14,8 +13,7 @@ from trapline.syscall.process import MemoryMap, parse_memory_maps
 FileSymbol = tuple[int, int, str]
 
 
-@dataclass(frozen=True)
-class Symbol:
+class Symbol(NamedTuple):
     """Where an address lies: `offset` bytes into `name`, in `module` (a kernel module or a file; may be empty)."""
 
     name: str

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import Value
@@ -12,8 +12,7 @@ from trapline.ir.values import Value
 Items = Sequence[tuple[Any, Any]]
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A place in the program's text.
 
     Args:
@@ -104,8 +103,6 @@ class Output(Protocol):
 
 def fault_message(site: FaultSite, result: int) -> str:
     """Return bpftrace's words for a failure at run time."""
-    import os
-
     if site.kind == "div_zero":
         return "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result."
     if site.kind == "map_full" or (site.helper == "map_update_elem" and result == -7):
