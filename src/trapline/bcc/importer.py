@@ -15,8 +15,6 @@ ALIASES = {
     "bcc.table": "trapline.bcc.table",
     "bcc.utils": "trapline.bcc.utils",
     "bcc.perf": "trapline.bcc.perf_events",
-    "bcc.syscall": "trapline.bcc.syscall",
-    "bcc.containers": "trapline.bcc.containers",
     "bcc.tcp": "trapline.bcc.tcp",
 }
 _PREFIX = "bcc."

@@ -23,7 +23,7 @@ from trapline.ir.spec import (
     TrampolineAttach,
     UprobeAttach,
 )
-from trapline.kernel.attach.trampoline import ATTACH_TYPE_OF_KIND
+from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.object import LoadedObject

@@ -1,0 +1,321 @@
+"""BCC scripts on what every kernel has: tracepoints, tables, buffers, the trace pipe, uprobes."""
+
+import ctypes as ct
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trapline.bcc import BPF
+from trapline.bcc.failures import BccError
+
+COUNT = """
+BPF_HASH(counts, u32, u64);
+TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+{
+    u32 pid = bpf_get_current_pid_tgid() >> 32;
+    counts.increment(pid);
+    return 0;
+}
+"""
+
+
+def poll_until(poll, done, seconds=20):
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        poll()
+    assert done()
+
+
+def test_hash_table_counts_calls():
+    with BPF(text=COUNT) as b:
+        for _ in range(5):
+            os.getuid()
+        assert b.num_open_tracepoints() == 1
+        found = {key.value: leaf.value for key, leaf in b["counts"].items()}
+        assert found[os.getpid()] == 5
+        b["counts"].clear()
+        assert os.getpid() not in {key.value for key, _ in b["counts"].items()}
+    assert b.num_open_tracepoints() == 0
+
+
+def test_lookup_update_delete():
+    text = """
+    BPF_HASH(seen, u32, u64);
+    BPF_ARRAY(last, u64, 1);
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+    {
+        u32 pid = bpf_get_current_pid_tgid() >> 32;
+        int zero = 0;
+        u64 one = 1, *known = seen.lookup(&pid);
+        if (known)
+            (*known)++;
+        else
+            seen.update(&pid, &one);
+        u64 now = bpf_ktime_get_ns();
+        last.update(&zero, &now);
+        return 0;
+    }
+    """
+    with BPF(text=text) as b:
+        before = BPF.monotonic_time()
+        for _ in range(3):
+            os.getuid()
+        assert b["seen"][ct.c_uint(os.getpid())].value == 3
+        assert before <= b["last"][0].value <= BPF.monotonic_time()
+
+
+def test_trace_fields():
+    text = """
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+    {
+        bpf_trace_printk("getuid by %d\\n", bpf_get_current_pid_tgid() >> 32);
+        return 0;
+    }
+    """
+    with BPF(text=text) as b:
+        b.trace_open(nonblocking=True)
+        os.getuid()
+        got = []
+
+        def poll():
+            fields = b.trace_fields(nonblocking=True)
+            if fields[1] == os.getpid():
+                got.append(fields)
+
+        poll_until(poll, lambda: got)
+        task, _, cpu, _, ts, msg = got[0]
+        assert msg == b"getuid by %d" % os.getpid()
+        assert task == Path("/proc/self/comm").read_bytes().strip()
+        assert cpu >= 0
+        assert abs(ts - time.clock_gettime(time.CLOCK_BOOTTIME)) < 3600
+
+
+EVENTS = """
+struct data_t {
+    u32 pid;
+    u64 ts;
+    char comm[TASK_COMM_LEN];
+};
+BPF_PERF_OUTPUT(events);
+TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+{
+    struct data_t data = {};
+    data.pid = bpf_get_current_pid_tgid() >> 32;
+    data.ts = bpf_ktime_get_ns();
+    bpf_get_current_comm(&data.comm, sizeof(data.comm));
+    events.perf_submit(args, &data, sizeof(data));
+    return 0;
+}
+"""
+
+
+def test_perf_buffer():
+    with BPF(text=EVENTS) as b:
+        got = []
+
+        def callback(cpu, data, size):
+            event = b["events"].event(data)
+            if event.pid == os.getpid():
+                got.append((event.comm, event.ts))
+
+        b["events"].open_perf_buffer(callback)
+        for _ in range(10):
+            os.getuid()
+        poll_until(lambda: b.perf_buffer_poll(100), lambda: len(got) >= 10)
+        assert len(got) == 10
+        assert {comm for comm, _ in got} == {Path("/proc/self/comm").read_bytes().strip()}
+        assert sorted(ts for _, ts in got) == [ts for _, ts in got]
+
+
+def test_perf_buffer_reports_losses():
+    with BPF(text=EVENTS) as b:
+        lost = []
+        b["events"].open_perf_buffer(lambda *_: None, page_cnt=1, lost_cb=lost.append)
+        for _ in range(2000):
+            os.getuid()
+        b.perf_buffer_poll(1000)
+        for _ in range(10):  # a loss is reported with the next sample that fits
+            os.getuid()
+        b.perf_buffer_consume()
+        assert sum(lost) > 1000
+
+
+def test_ring_buffer():
+    text = EVENTS.replace("BPF_PERF_OUTPUT(events)", "BPF_RINGBUF_OUTPUT(events, 8)").replace(
+        "events.perf_submit(args, &data, sizeof(data))", "events.ringbuf_output(&data, sizeof(data), 0)"
+    )
+    with BPF(text=text) as b:
+        got = []
+
+        def callback(ctx, data, size):
+            event = b["events"].event(data)
+            if event.pid == os.getpid():
+                got.append((ctx, event.comm))
+
+        b["events"].open_ring_buffer(callback, ctx="mine")
+        for _ in range(10):
+            os.getuid()
+        poll_until(lambda: b.ring_buffer_poll(100), lambda: len(got) >= 10)
+        assert [ctx for ctx, _ in got] == ["mine"] * 10
+
+
+def test_histogram_text(capsys):
+    text = """
+    BPF_HISTOGRAM(dist);
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+    {
+        dist.increment(bpf_log2l(100));
+        return 0;
+    }
+    """
+    with BPF(text=text) as b:
+        os.getuid()
+        b["dist"].print_log2_hist("value", strip_leading_zero=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "     value               : count     distribution"
+    assert lines[1].startswith("        64 -> 127        : ")
+
+
+def test_attach_tracepoint_by_name_and_detach():
+    text = """
+    BPF_ARRAY(calls, u64, 1);
+    int on_call(void *ctx) { calls.increment(0); return 0; }
+    """
+    with BPF(text=text) as b:
+        b.attach_tracepoint(tp="syscalls:sys_enter_getuid", fn_name="on_call")
+        os.getuid()
+        counted = b["calls"][0].value
+        assert counted >= 1
+        b.detach_tracepoint("syscalls:sys_enter_getuid")
+        with pytest.raises(BccError, match="not attached"):
+            b.detach_tracepoint("syscalls:sys_enter_getuid")
+
+
+def test_uprobe_and_uretprobe():
+    text = """
+    #include <uapi/linux/ptrace.h>
+    BPF_HASH(lengths, u64, u64);
+    BPF_HASH(results, u64, u64);
+    int on_entry(struct pt_regs *ctx, const char *text)
+    {
+        char first[4] = {};
+        bpf_probe_read_user(&first, sizeof(first), text);
+        u64 key = first[0];
+        lengths.increment(key);
+        return 0;
+    }
+    int on_return(struct pt_regs *ctx)
+    {
+        u64 value = PT_REGS_RC(ctx);
+        results.increment(value);
+        return 0;
+    }
+    """
+    libc = ct.CDLL(None)
+    with BPF(text=text) as b:
+        b.attach_uprobe(name="c", sym="getenv", fn_name="on_entry", pid=os.getpid())
+        b.attach_uretprobe(name="c", sym="getenv", fn_name="on_return", pid=os.getpid())
+        assert b.num_open_uprobes() == 2
+        libc.getenv(b"Qnothing_like_it")
+        assert b["lengths"][ct.c_ulonglong(ord("Q"))].value == 1
+        assert b["results"][ct.c_ulonglong(0)].value >= 1
+        b.detach_uprobe(name="c", sym="getenv", pid=os.getpid())
+        assert b.num_open_uprobes() == 1
+
+
+def test_perf_event_sampling():
+    from trapline.bcc import PerfSWConfig, PerfType
+
+    text = """
+    BPF_HASH(samples, u32, u64);
+    int on_sample(struct bpf_perf_event_data *ctx)
+    {
+        u32 pid = bpf_get_current_pid_tgid() >> 32;
+        samples.increment(pid);
+        return 0;
+    }
+    """
+    with BPF(text=text) as b:
+        b.attach_perf_event(
+            ev_type=PerfType.SOFTWARE, ev_config=PerfSWConfig.CPU_CLOCK, fn_name="on_sample", sample_freq=499
+        )
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+        assert b["samples"][ct.c_uint(os.getpid())].value > 10
+        b.detach_perf_event(PerfType.SOFTWARE, PerfSWConfig.CPU_CLOCK)
+
+
+def test_per_cpu_table():
+    text = """
+    BPF_PERCPU_ARRAY(calls, u64, 1);
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid) { calls.increment(0); return 0; }
+    """
+    with BPF(text=text) as b:
+        for _ in range(4):
+            os.getuid()
+        assert b["calls"].sum(0).value >= 4
+        assert len(b["calls"][0]) == len(b["calls"].getvalue(0))
+
+
+def test_static_questions():
+    assert BPF.kernel_struct_has_field(b"task_struct", b"tgid") == 1
+    assert BPF.kernel_struct_has_field("task_struct", "nothing_like_it") == 0
+    assert BPF.kernel_struct_has_field("nothing_like_it", "x") == -1
+    assert BPF.tracepoint_exists("sched", "sched_switch")
+    assert not BPF.tracepoint_exists("sched", "nothing_like_it")
+    assert BPF.get_tracepoints(b"sched:sched_switch$") == [b"sched:sched_switch"]
+    address = BPF.ksymname("schedule")
+    assert BPF.ksym(address) == b"schedule"
+    assert BPF.ksym(address + 1, show_module=True, show_offset=True) == b"schedule+0x1 [kernel]"
+    assert BPF.ksymname("nothing_like_it") == -1
+    assert BPF.get_syscall_fnname("bpf") == BPF.get_syscall_prefix() + b"bpf"
+    assert BPF.ksymname(BPF.get_syscall_fnname("bpf")) > 0
+    assert b"vfs_read" in BPF.get_kprobe_functions(b"vfs_read")
+
+
+def test_user_symbols():
+    libc = ct.CDLL(None)
+    address = ct.cast(libc.getenv, ct.c_void_p).value
+    assert BPF.sym(address, os.getpid(), show_offset=True).startswith((b"getenv+0x0", b"secure_getenv"))
+    assert BPF.sym(1, os.getpid()) == b"[unknown]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int f(struct pt_regs *ctx) { return nothing; }", "Failed to compile BPF module <text>"),
+        ("int f(struct pt_regs *ctx) {", "Failed to compile BPF module <text>"),
+    ],
+)
+def test_compile_errors(text, message, capfd):
+    with pytest.raises(Exception, match=message):
+        BPF(text=text)
+    assert "error" in capfd.readouterr().err.lower()
+
+
+def test_unknown_names():
+    with BPF(text="int f(struct pt_regs *ctx) { return 0; }") as b:
+        with pytest.raises(KeyError):
+            b["nothing"]
+        with pytest.raises(Exception, match="Unknown program b'g'"):
+            b.load_func("g", BPF.KPROBE)
+        assert b.load_func("f", BPF.KPROBE) is b.load_func(b"f", BPF.KPROBE)
+
+
+def test_empty_text():
+    with BPF(text="") as b:
+        assert b.num_open_kprobes() == 0
+
+
+def test_nothing_is_left_behind(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"from bcc import BPF\nb = BPF(text={COUNT!r})\nprint(b['counts'].get_fd())\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "trapline.bcc", str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
