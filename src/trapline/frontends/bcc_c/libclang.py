@@ -105,8 +105,12 @@ class Api:
         return cursor
 
     def in_main_file(self, cursor: Cursor) -> bool:
-        """Whether the cursor stands in the script itself (not in the prelude or an include)."""
-        return bool(self._from_main(cursor.location))
+        """Whether the cursor stands in the script itself (not in the prelude or an include), be it through a macro."""
+        location = cursor.location
+        if self._from_main(location):
+            return True
+        file = location.file
+        return file is not None and file.name == MAIN
 
 
 def parse_text(text: str, prelude: str, includes: Mapping[str, str], arguments: Sequence[str]) -> TranslationUnit:

@@ -108,6 +108,7 @@ def _kernel_types(
     words -= _OWN - scan.identifiers
     words -= TYPEDEF_NAMES | {"NULL"}
     btf = target.btf
+    btf.index_bytes()  # every word of the text is looked up: without the index each costs a search of all types
     rename = {name: f"{name}___btf" for name in scan.defined}
     for name in scan.globals:
         if btf.find(name, t.Typedef) is not None or btf.enum_constant(name) is not None:
