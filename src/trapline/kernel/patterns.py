@@ -34,9 +34,28 @@ def _translate(pattern: str) -> str:
             if end < 0:
                 out.append(r"\[")
                 continue
-            body = pattern[i:end].replace("\\", r"\\").replace("^", r"\^").replace("[", r"\[")
-            out.append(f"[^{body[1:]}]" if body.startswith("!") else f"[{body}]")
+            out.append(_translate_set(pattern[i:end]))
             i = end + 1
         else:
             out.append(re.escape(character))
     return "".join(out)
+
+
+def _translate_set(body: str) -> str:
+    """Return the regular expression for one character of a set such as ``a-cx`` or ``!a-c``."""
+    negated = body.startswith("!")
+    body = body[1:] if negated else body
+    parts = []
+    i = 0
+    while i < len(body):
+        if body[i + 1 : i + 2] == "-" and i + 2 < len(body):
+            low, high = body[i], body[i + 2]
+            if low <= high:
+                parts.append(f"{re.escape(low)}-{re.escape(high)}")
+            i += 3
+        else:
+            parts.append(re.escape(body[i]))
+            i += 1
+    if not parts:
+        return r"[^\n]" if negated else r"(?!)"
+    return f"[{'^' if negated else ''}{''.join(parts)}]"

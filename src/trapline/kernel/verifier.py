@@ -77,15 +77,18 @@ _RULES: tuple[_Rule, ...] = (
         "use fewer or shorter strings and local variables",
     ),
     _rule(
-        r"(?:invalid (?:read from|write to|indirect access to|unbounded .* to) stack (?:off|R\d+ off|R\d+ min value) ?|"
-        r"invalid (?:variable-offset )?(?:read|write|stack access|indirect access)\D*|invalid stack (?:off|type)\D*)"
-        r"(?:off=)?(?P<off>-?\d+)",
-        "access outside the program's 512 bytes of stack (offset {off})",
+        r"invalid (?:read from|write to|indirect access to|access to) stack R\d+ off=(-?\d+) size=(\d+)",
+        "access outside the program's 512 bytes of stack ({2} bytes at offset {1})",
         "use fewer or shorter strings and local variables",
     ),
     _rule(
-        r"invalid read from stack .*|invalid indirect read from stack .*",
-        "reads stack memory that was never written",
+        r"invalid (?:unbounded )?variable-offset .*stack",
+        "the kernel cannot prove that this index into a local array stays within its bounds",
+        _BOUND,
+    ),
+    _rule(
+        r"invalid (?:indirect )?read from stack (?:R\d+ )?off (-?\d+)",
+        "a local variable is read that was never written",
     ),
     _rule(
         r"R(\d+) invalid mem access '(?:map_value_or_null|[a-z_]*ptr_or_null_?[a-z_]*|mem_or_null|.*_or_null)'",
