@@ -89,7 +89,8 @@ def test_trace_fields():
         poll_until(poll, lambda: got)
         task, _, cpu, _, ts, msg = got[0]
         assert msg == b"getuid by %d" % os.getpid()
-        assert task == Path("/proc/self/comm").read_bytes().strip()
+        # The kernel does not always remember the name of a task.
+        assert task in (Path("/proc/self/comm").read_bytes().strip(), b"<...>")
         assert cpu >= 0
         assert abs(ts - time.clock_gettime(time.CLOCK_BOOTTIME)) < 3600
 
