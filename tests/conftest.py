@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.harness.features import FEATURES, INSTALLED, has_feature
 from tests.harness.leaks import find_leaks, take_snapshot
 from tests.harness.results import LACKS, ResultFile
@@ -20,6 +21,11 @@ IN_GUEST = bool(os.environ.get("TRAPLINE_GUEST"))
 # The guests are emulated: 15 to 25 times slower than the machine.
 TIME_SCALE = float(os.environ.get("TRAPLINE_TIME_SCALE", "8" if IN_GUEST else "1"))
 DEFAULT_LIMIT_S = 60.0
+
+
+# A loaded machine is no bug; the limit per test catches what hangs.
+settings.register_profile("trapline", deadline=None)
+settings.load_profile("trapline")
 
 
 class TestTimeoutError(Exception):
