@@ -8,70 +8,14 @@ from trapline.frontends.bpftrace.lexer import Kind
 from trapline.source import Span
 
 # Names that are always types, never values.
-TYPE_NAMES = frozenset(  # fmt: skip
-    (
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "bool",
-        "void",
-        "string",
-        "buffer",
-        "inet",
-        "usym_t",
-        "ksym_t",
-        "kstack_t",
-        "ustack_t",
-        "username_t",
-        "macaddr_t",
-        "cgroup_path_t",
-        "timestamp",
-        "mac_address",
-        "count_t",
-        "sum_t",
-        "min_t",
-        "max_t",
-        "avg_t",
-        "stats_t",
-        "usum_t",
-        "umin_t",
-        "umax_t",
-        "uavg_t",
-        "ustats_t",
-        "hist_t",
-        "lhist_t",
-        "tseries_t",
-        "char",
-        "short",
-        "int",
-        "long",
-        "unsigned",
-        "signed",
-        "u8",
-        "u16",
-        "u32",
-        "u64",
-        "s8",
-        "s16",
-        "s32",
-        "s64",
-        "__u8",
-        "__u16",
-        "__u32",
-        "__u64",
-        "__s8",
-        "__s16",
-        "__s32",
-        "__s64",
-        "float",
-        "double",
-    )
-)
+_NAMES = """
+    int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool void string buffer inet usym_t ksym_t
+    kstack_t ustack_t username_t macaddr_t cgroup_path_t timestamp mac_address count_t sum_t min_t max_t
+    avg_t stats_t usum_t umin_t umax_t uavg_t ustats_t hist_t lhist_t tseries_t char short int long
+    unsigned signed u8 u16 u32 u64 s8 s16 s32 s64 __u8 __u16 __u32 __u64 __s8 __s16 __s32 __s64 float
+    double
+"""
+TYPE_NAMES = frozenset(_NAMES.split())
 _C_INTEGER_WORDS = frozenset({"unsigned", "signed", "char", "short", "int", "long"})
 _QUALIFIERS = ("const", "volatile")
 

@@ -1,0 +1,321 @@
+"""The built-ins: bare words that have a value, as table rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.btf_types import find_type
+from trapline.frontends.bpftrace.tables import Builtin
+from trapline.ir.function import Op
+from trapline.ir.types import I8, I32, I64, Space, integer
+
+if TYPE_CHECKING:
+    from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
+    from trapline.frontends.bpftrace.lower import Lowerer
+
+COMM_BYTES = 16
+_USER_CODE_SEGMENT = 3
+
+
+def fixed(type_: t.Type) -> Callable[[ExpressionTyper, ast.Node], t.Type]:
+    """Return a type rule that always gives `type_`."""
+    return lambda typer, node: type_
+
+
+def _helper(name: str, bits: int = 64) -> Callable[[Lowerer, ast.Identifier, Op | None], Op]:
+    width = I64 if bits == 64 else I32
+
+    def lower(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+        return low.b.resize(low.b.helper(name), width, signed=False)
+
+    return lower
+
+
+def _lower_pid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.current_task()[0]
+
+
+def _lower_tid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.current_task()[1]
+
+
+def _lower_uid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.binary("and", low.b.helper("get_current_uid_gid"), low.b.i64(0xFFFFFFFF))
+
+
+def _lower_gid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.binary("lshr", low.b.helper("get_current_uid_gid"), low.b.i64(32))
+
+
+def _lower_comm(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
+    assert target is not None
+    low.b.helper("get_current_comm", target, low.b.i32(COMM_BYTES))
+
+
+def _check_task(typer: ExpressionTyper, node: ast.Node) -> t.Type:
+    target = typer.knowledge.target
+    task = find_type(target.btf, "struct", "task_struct") if target.has_btf else None
+    return t.PtrT(task) if task is not None else t.UINT64
+
+
+def _lower_task(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.helper("get_current_task")
+
+
+def _check_relative(path: tuple[str, ...]) -> Callable[[ExpressionTyper, ast.Identifier], t.Type]:
+    def check(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+        task = _check_task(typer, node)
+        if not isinstance(task, t.PtrT):
+            return typer.error(f"{node.name} needs the kernel's type information", node.span)
+        kind: t.Type = task
+        for name in path:
+            record = kind.target if isinstance(kind, t.PtrT) else kind
+            field = record.members.field(name) if isinstance(record, t.RecordT) else None
+            if field is None:
+                return typer.error(f"{node.name}: struct task_struct has no {name}", node.span)
+            kind = field.type
+        return kind
+
+    return check
+
+
+def _lower_relative(path: tuple[str, ...]) -> Callable[[Lowerer, ast.Identifier, Op | None], Op | None]:
+    def lower(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op | None:
+        b = low.b
+        kind = _check_task(low.typer, node)
+        at: Op = b.to_pointer(b.helper("get_current_task"), Space.KERNEL)
+        for name in path:
+            if isinstance(kind, t.PtrT):
+                kind = kind.target
+            assert isinstance(kind, t.RecordT)
+            field = kind.members.field(name)
+            assert field is not None
+            at = b.offset(at, field.offset, name)
+            kind = field.type
+            if name != path[-1] and isinstance(kind, t.PtrT):
+                at = b.to_pointer(b.load(I64, at), Space.KERNEL)
+        if target is None:
+            return b.load(integer(kind.size), at)
+        low.copy(at, kind, target, kind)
+        return None
+
+    return lower
+
+
+def _lower_ncpus(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.i64(low.knowledge.target.possible_cpus)
+
+
+def _lower_elapsed(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    b = low.b
+    now = b.helper("ktime_get_boot_ns")
+    start_at = low.knowledge.options.start_nsecs
+    if start_at:
+        return b.binary("sub", now, b.i64(start_at))
+    place = b.map_value(low.start_map())
+    with b.when(b.compare("eq", b.load(I64, place), b.i64(0))):
+        b.store(now, place)
+    return b.binary("sub", now, b.load(I64, place))
+
+
+def _check_func(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    site = typer.site
+    if site.provider in ("uprobe", "uretprobe"):
+        return t.WordT("usym_t")
+    if site.provider in ("kprobe", "kretprobe", "fentry", "fexit"):
+        return t.WordT("ksym_t")
+    return typer.error(f"func is not available in a {site.provider} probe", node.span)
+
+
+def _lower_func(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op | None:
+    b = low.b
+    site = low.site
+    point = site.point
+    if site.provider == "kprobe" and (point.offset or point.address is not None):
+        return _register(low, low.knowledge.target.arch.ip)
+    if not site.user:
+        return b.helper("get_func_ip", b.context)
+    assert target is not None
+    store_usym(low, _register(low, low.knowledge.target.arch.ip), target)
+    return None
+
+
+def store_usym(low: Lowerer, address: Op, target: Op) -> None:
+    """Write a user address with the process it belongs to."""
+    b = low.b
+    b.store(address, target)
+    b.store(b.resize(low.current_task()[0], I64, signed=False), b.offset(target, 8))
+
+
+def _register(low: Lowerer, name: str) -> Op:
+    arch = low.knowledge.target.arch
+    return low.b.load(I64, low.b.offset(low.b.context, arch.registers[name], name))
+
+
+def _check_probe(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    typer.uses_probe = True
+    return t.WordT("probe")
+
+
+def _lower_probe(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.cookie()
+
+
+def _check_probetype(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    return t.StringT(len(_probetype(typer.site.provider)) + 1)
+
+
+def _probetype(provider: str) -> bytes:
+    return b"special" if provider in ("begin", "end", "self") else provider.encode()
+
+
+def _lower_probetype(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
+    assert target is not None
+    low.store_bytes(target, _probetype(low.site.provider) + b"\0")
+
+
+def _check_retval(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    site = typer.site
+    if site.retval is not None:
+        return site.retval
+    if site.provider == "fexit":
+        return typer.error(f"{site.label} returns nothing", node.span)
+    return typer.error(
+        f"retval is not available in a {site.provider} probe", node.span, "Use a kretprobe, fexit or uretprobe."
+    )
+
+
+def _lower_retval(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    b = low.b
+    if low.site.has_registers:
+        return _register(low, low.knowledge.target.arch.ret)
+    value = b.local(8, "retval", zero=True)
+    b.helper("get_func_ret", b.context, value)
+    return b.load(integer(low.type(node).size), value)
+
+
+def _check_args(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    arguments = typer.arguments
+    if arguments.missing:
+        return typer.error(arguments.missing, node.span, *([arguments.hint] if arguments.hint else []))
+    return t.ArgsT()
+
+
+def _lower_nothing(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.i64(0)
+
+
+def _lower_context(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.to_integer(low.b.context)
+
+
+def _check_context(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    if not typer.site.has_registers and typer.site.program_type != "PERF_EVENT":
+        return typer.error(f"ctx is not available in a {typer.site.provider} probe", node.span)
+    return t.UINT64
+
+
+def _lower_child(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.i64(low.knowledge.options.child_pid)
+
+
+def _lower_has_child(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    return low.b.const(I8, int(low.knowledge.options.child_pid != 0))
+
+
+def _check_usermode(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    if typer.knowledge.target.arch.name != "x86_64":
+        return typer.error("usermode is known on x86_64 only", node.span)
+    if not typer.site.has_registers and typer.site.program_type != "PERF_EVENT":
+        return typer.error(f"usermode is not available in a {typer.site.provider} probe", node.span)
+    return t.BOOL
+
+
+def _lower_usermode(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
+    b = low.b
+    segment = _register(low, "cs")
+    user = b.compare("eq", b.binary("and", segment, b.i64(_USER_CODE_SEGMENT)), b.i64(_USER_CODE_SEGMENT))
+    return b.resize(user, I8, signed=False)
+
+
+def _check_stack(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    return t.StackT(node.name == "kstack", mode=typer.knowledge.config.text("stack_mode"))
+
+
+def _lower_stack(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
+    kind = low.typer.types.get(node) or _check_stack(low.typer, node)
+    assert isinstance(kind, t.StackT) and target is not None
+    read_stack(low, kind, target)
+
+
+def read_stack(low: Lowerer, kind: t.StackT, target: Op) -> None:
+    """Write the current stack to memory: ``{u32 pid; u32 nr; u64 ips[]}``."""
+    b = low.b
+    user = 0 if kind.kernel else 256  # BPF_F_USER_STACK
+    context = low.context_for_helpers()
+    size = b.helper("get_stack", context, b.offset(target, 8), b.i32(8 * kind.limit), b.i64(user))
+    count = b.select(b.compare("sgt", size, b.i64(0)), b.binary("lshr", size, b.i64(3)), b.i64(0))
+    pid = b.i32(0) if kind.kernel else low.current_task()[0]
+    b.store(pid, target)
+    b.store(b.resize(count, I32, signed=False), b.offset(target, 4))
+
+
+UINT = t.UINT64
+BUILTINS: dict[str, Builtin] = {
+    row.name: row
+    for row in (
+        Builtin("args", _check_args, _lower_nothing, "the probe's arguments: args.NAME"),
+        Builtin("cgroup", fixed(UINT), _helper("get_current_cgroup_id"), "cgroup (v2) id of the current process"),
+        Builtin("comm", fixed(t.StringT(COMM_BYTES)), _lower_comm, "name of the current thread"),
+        Builtin("cpid", fixed(UINT), _lower_child, "pid of the command that -c started"),
+        Builtin("cpu", fixed(UINT), _helper("get_smp_processor_id"), "number of the CPU"),
+        Builtin("ctx", _check_context, _lower_context, "address of the probe's raw context"),
+        Builtin("curtask", _check_task, _lower_task, "the current struct task_struct *"),
+        Builtin("elapsed", fixed(UINT), _lower_elapsed, "nanoseconds since the start"),
+        Builtin("func", _check_func, _lower_func, "the probed function"),
+        Builtin("gid", fixed(UINT), _lower_gid, "group id"),
+        Builtin("has_cpid", fixed(t.BOOL), _lower_has_child, "whether -c started a command"),
+        Builtin("jiffies", fixed(UINT), _helper("jiffies64"), "the kernel's jiffies"),
+        Builtin("kstack", _check_stack, _lower_stack, "kernel stack"),
+        Builtin(
+            "leader_comm",
+            _check_relative(("group_leader", "comm")),
+            _lower_relative(("group_leader", "comm")),
+            "name of the thread group's leader",
+        ),
+        Builtin(
+            "leader_tid",
+            _check_relative(("group_leader", "pid")),
+            _lower_relative(("group_leader", "pid")),
+            "thread id of the thread group's leader",
+        ),
+        Builtin("ncpus", fixed(UINT), _lower_ncpus, "number of possible CPUs"),
+        Builtin("nsecs", fixed(UINT), _helper("ktime_get_boot_ns"), "nanoseconds since boot"),
+        Builtin("numaid", fixed(t.UINT32), _helper("get_numa_node_id", 32), "NUMA node"),
+        Builtin(
+            "pcomm",
+            _check_relative(("real_parent", "comm")),
+            _lower_relative(("real_parent", "comm")),
+            "name of the parent process",
+        ),
+        Builtin("pid", fixed(t.UINT32), _lower_pid, "process id"),
+        Builtin(
+            "ppid",
+            _check_relative(("real_parent", "tgid")),
+            _lower_relative(("real_parent", "tgid")),
+            "process id of the parent",
+        ),
+        Builtin("probe", _check_probe, _lower_probe, "full name of the probe"),
+        Builtin("probetype", _check_probetype, _lower_probetype, "the probe's provider"),
+        Builtin("rand", fixed(t.UINT32), _helper("get_prandom_u32", 32), "a random number"),
+        Builtin("retval", _check_retval, _lower_retval, "what the function returned"),
+        Builtin("tid", fixed(t.UINT32), _lower_tid, "thread id"),
+        Builtin("uid", fixed(UINT), _lower_uid, "user id"),
+        Builtin("usermode", _check_usermode, _lower_usermode, "whether user code was interrupted"),
+        Builtin("username", fixed(t.WordT("username_t")), _lower_uid, "name of the user"),
+        Builtin("ustack", _check_stack, _lower_stack, "user stack"),
+    )
+}

@@ -1,0 +1,126 @@
+"""From program text to `ModuleSpec`: the passes of the front end, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trapline.errors import SemanticError, UnsupportedError
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace.builtins import BUILTINS
+from trapline.frontends.bpftrace.check_supported import check_supported
+from trapline.frontends.bpftrace.config import CompileOptions, resolve_config
+from trapline.frontends.bpftrace.functions import FUNCTIONS
+from trapline.frontends.bpftrace.infer import infer_types
+from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
+from trapline.frontends.bpftrace.lower import lower_program
+from trapline.frontends.bpftrace.parser import parse_program
+from trapline.frontends.bpftrace.printer import format_program
+from trapline.frontends.bpftrace.resolve_attach_points import resolve_attach_points
+from trapline.frontends.bpftrace.types_printer import format_types
+from trapline.ir import spec
+from trapline.ir.target import Target
+from trapline.source import Diagnostic, Diagnostics, Source
+
+Dump = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """A compiled program and what the user should know about it."""
+
+    module: spec.ModuleSpec
+    warnings: list[Diagnostic]
+
+
+def compile_program(
+    source: Source, target: Target, options: CompileOptions | None = None, *, dump: Dump | None = None
+) -> CompileResult:
+    """Compile a program of the bpftrace language.
+
+    Args:
+        source: the program text.
+        target: the machine to compile for.
+        options: what the user asked for.
+        dump: called with a stage's name and text: ``ast`` (the syntax tree), ``types`` (with the types found).
+
+    Returns:
+        The module and the warnings.
+
+    Raises:
+        ParseError: the text is not a program.
+        SemanticError: it has no meaning; with every error found.
+        UnsupportedError: it uses what is not implemented.
+        TargetError: the machine lacks what it needs.
+    """
+    options = options or CompileOptions()
+    program = parse_program(source, options.positional)
+    if dump is not None:
+        dump("ast", format_program(program))
+    unsupported = check_supported(program)
+    diagnostics = Diagnostics()
+    config = resolve_config(program.config, options, diagnostics)
+    sites, refused = resolve_attach_points(program, target, config, options, diagnostics)
+    knowledge = Knowledge(target, config, options, BUILTINS, FUNCTIONS, diagnostics)
+    _declare_maps(program, knowledge)
+    typed = infer_types(knowledge, sites)
+    findings = _distinct(diagnostics)
+    if findings.errors:
+        raise SemanticError(findings.errors)
+    refused = unsupported + refused + knowledge.unsupported
+    if refused:
+        raise UnsupportedError(list({(d.message, d.span): d for d in refused}.values()))
+    if dump is not None:
+        dump("types", format_types(program, typed, knowledge))
+    builder, maps = lower_program(knowledge, typed, target.page_size)
+    module = spec.ModuleSpec(
+        source.name,
+        source.text,
+        tuple(builder.programs),
+        maps,
+        tuple(builder.events),
+        tuple(builder.faults),
+        tuple(builder.probe_names),
+        config.items(),
+        options.typed_events,
+        config.text("license"),
+    )
+    return CompileResult(module, findings.warnings)
+
+
+def list_attach_points(source: Source, target: Target, options: CompileOptions | None = None) -> list[str]:
+    """Return the names of all probes of a program, wildcards expanded, in source order.
+
+    Raises:
+        ParseError, SemanticError, TargetError: as `compile_program` does.
+    """
+    options = options or CompileOptions()
+    program = parse_program(source, options.positional)
+    diagnostics = Diagnostics()
+    config = resolve_config(program.config, options, diagnostics)
+    sites, refused = resolve_attach_points(program, target, config, options, diagnostics)
+    if diagnostics.errors:
+        raise SemanticError(diagnostics.errors)
+    if refused:
+        raise UnsupportedError(refused)
+    return [name for site in sites for name in site.names]
+
+
+def _declare_maps(program: ast.Program, knowledge: Knowledge) -> None:
+    for declaration in program.maps:
+        name = declaration.map.name
+        if name in knowledge.maps:
+            knowledge.diagnostics.error(f"{name} is declared twice", declaration.span)
+        elif not isinstance(declaration.entries, ast.Integer) or declaration.entries.value <= 0:
+            knowledge.diagnostics.error("the size of a map must be a positive literal", declaration.span)
+        else:
+            knowledge.maps[name] = MapInfo(name, declaration=declaration)
+
+
+def _distinct(diagnostics: Diagnostics) -> Diagnostics:
+    """Drop what several sites of one block found alike; in source order."""
+    seen: dict[tuple[str, int, int], Diagnostic] = {}
+    for item in diagnostics.items:
+        place = (item.span.start, item.span.end) if item.span else (-1, -1)
+        seen.setdefault((item.message, *place), item)
+    return Diagnostics(sorted(seen.values(), key=lambda d: d.span.start if d.span else -1))

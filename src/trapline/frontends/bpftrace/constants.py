@@ -1,0 +1,121 @@
+"""Evaluate what is known at compile time: integer expressions, positional parameters, enumerators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.btf_types import from_btf
+from trapline.frontends.bpftrace.knowledge import Knowledge
+
+ARG_N = re.compile(r"arg([0-9]+)")
+
+
+class ConstantReader:
+    """Evaluates constants of one site."""
+
+    knowledge: Knowledge
+
+    def size_of(self, node: ast.Sizeof) -> int:
+        """Return the bytes that ``sizeof`` asks for."""
+        raise NotImplementedError
+
+    def constant(self, node: ast.Expr) -> int | None:
+        """Return the value of an integer expression that is known at compile time."""
+        if isinstance(node, ast.Integer):
+            return node.value
+        if isinstance(node, ast.Boolean):
+            return int(node.value)
+        if isinstance(node, ast.Positional):
+            given = self.positional(node)
+            return given if isinstance(given, int) else None
+        if isinstance(node, ast.PositionalCount):
+            return len(self.knowledge.options.positional)
+        if isinstance(node, ast.Unary) and node.op in ("-", "~") and not node.postfix:
+            value = self.constant(node.operand)
+            return None if value is None else -value if node.op == "-" else ~value
+        if isinstance(node, ast.Binary):
+            return _fold(node.op, self.constant(node.left), self.constant(node.right))
+        if isinstance(node, ast.Sizeof):
+            return self.size_of(node)
+        if isinstance(node, ast.Identifier) and node.name not in self.knowledge.builtins and not ARG_N.match(node.name):
+            found = self.enumerator(node.name)
+            return found[0] if found else None
+        return None
+
+    def positional(self, node: ast.Positional) -> int | bytes:
+        """Return what ``$n`` stands for: a number if it reads as one, else text; 0 when it is not given."""
+        given = self.knowledge.options.positional
+        if node.index > len(given):
+            return 0
+        text = given[node.index - 1]
+        if re.fullmatch(r"-?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})", text):
+            magnitude = text.lstrip("-")
+            base = 16 if magnitude[:2] in ("0x", "0X") else 8 if len(magnitude) > 1 and magnitude[0] == "0" else 10
+            if base != 8 or not set(magnitude) & {"8", "9"}:
+                value = int(magnitude, base)
+                return -value if text.startswith("-") else value
+        return text.encode("utf-8", "surrogateescape")
+
+    def literal_string(self, node: ast.Expr) -> bytes | None:
+        """Return the bytes of a string that is known at compile time."""
+        if isinstance(node, ast.String):
+            return node.value
+        if isinstance(node, ast.Positional):
+            value = self.positional(node)
+            return value if isinstance(value, bytes) else None
+        if isinstance(node, ast.Call) and node.name == "str" and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Positional):
+                value = self.positional(first)
+                if isinstance(value, bytes):
+                    return value
+                given = self.knowledge.options.positional
+                return given[first.index - 1].encode() if first.index <= len(given) else b""
+        return None
+
+    def enumerator(self, name: str) -> tuple[int, t.Type] | None:
+        """Return the value and type of an enumerator of the kernel."""
+        known = self.knowledge.enumerators
+        if name not in known:
+            known[name] = self._find_enumerator(name)
+        return known[name]
+
+    def _find_enumerator(self, name: str) -> tuple[int, t.Type] | None:
+        target = self.knowledge.target
+        if not target.has_btf:
+            return None
+        found = target.btf.enum_constant(name)
+        if found is None:
+            return None
+        value, enum_id = found
+        kind = from_btf(target.btf, enum_id)
+        if isinstance(kind, t.EnumT) and not kind.name:
+            kind = t.literal_type(value)
+        return value, kind
+
+
+def _fold(op: str, left: int | None, right: int | None) -> int | None:
+    if left is None or right is None:
+        return None
+    if op in ("/", "%"):
+        if right == 0:
+            return None
+        quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+        return quotient if op == "/" else left - quotient * right
+    if op in ("<<", ">>"):
+        if not 0 <= right < 64:
+            return None
+        return left << right if op == "<<" else left >> right
+    simple: dict[str, Callable[[int, int], int]] = {
+        "+": lambda a, b: a + b,
+        "-": lambda a, b: a - b,
+        "*": lambda a, b: a * b,
+        "&": lambda a, b: a & b,
+        "|": lambda a, b: a | b,
+        "^": lambda a, b: a ^ b,
+    }
+    value = simple[op](left, right) if op in simple else None
+    return value if value is not None and -(1 << 63) <= value < 1 << 64 else None

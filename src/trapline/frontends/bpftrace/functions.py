@@ -1,0 +1,457 @@
+"""The functions, as table rows: those that give a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.builtins import read_stack, store_usym
+from trapline.frontends.bpftrace.functions_output import OUTPUT_FUNCTIONS
+from trapline.frontends.bpftrace.tables import MANY, Function
+from trapline.ir.function import Convert, Op
+from trapline.ir.types import I32, I64, Space
+
+if TYPE_CHECKING:
+    from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
+    from trapline.frontends.bpftrace.lower import Lowerer
+
+AF_INET, AF_INET6 = 2, 10
+_MAX_FRAMES = 127
+_STACK_MODES = ("bpftrace", "perf", "raw", "build_id")
+_CLOCKS = {"boot": "ktime_get_boot_ns", "monotonic": "ktime_get_ns", "tai": "ktime_get_tai_ns"}
+_SIGNAL_NAMES = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG"
+    " XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+)
+_SIGNALS = _SIGNAL_NAMES.split()
+
+
+def literal_text(typer: ExpressionTyper, node: ast.Expr, what: str) -> bytes | None:
+    """Return the text of a string literal; anything else is an error."""
+    typer.type_of(node)
+    text = typer.literal_string(node)
+    if text is None:
+        typer.error(f"{what} must be a string literal", node.span)
+    return text
+
+
+def _all(typer: ExpressionTyper, call: ast.Call) -> list[t.Type]:
+    return [typer.type_of(a) for a in call.args]
+
+
+# ---------------------------------------------------------------- memory
+
+
+def _check_pointer(typer: ExpressionTyper, call: ast.Call, kind: t.Type) -> bool:
+    if isinstance(kind, t.UnknownT):
+        return False
+    if not isinstance(kind, t.IntT | t.PtrT | t.ArrayT | t.StringT | t.ContextT):
+        typer.error(
+            f"{call.name}() expects an integer or a pointer type as first argument ({kind} provided)", call.span
+        )
+        return False
+    return True
+
+
+def _check_str(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    first = call.args[0]
+    literal = typer.literal_string(call)
+    if literal is not None:
+        typer.type_of(first)
+        return t.StringT(len(literal) + 1)
+    ok = _check_pointer(typer, call, typer.type_of(first))
+    limit = typer.knowledge.config.integer("max_strlen")
+    if len(call.args) == 2:
+        typer.integer_of(call.args[1], "the length of str()")
+        length = typer.constant(call.args[1])
+        if length is not None:
+            if length < 0:
+                return typer.error("str cannot use a negative length", call.args[1].span)
+            if length + 1 > limit:
+                typer.warning(
+                    f"length param ({length}) is too long and will be shortened to {limit} bytes", call.args[1].span
+                )
+            limit = min(limit, length + 1)
+    return t.StringT(limit) if ok else t.UNKNOWN
+
+
+def pointer_of(low: Lowerer, node: ast.Expr) -> Op:
+    """Return a pointer that an argument names: as the address of memory of the kernel or a process."""
+    kind = low.type(node)
+    if isinstance(kind, t.ArrayT | t.StringT):
+        return low.address(node)
+    value = low.number(node)
+    if isinstance(kind, t.PtrT) and kind.space is Space.USER:
+        return low.b.to_pointer(value, Space.USER)
+    # Few kernels tag user pointers in their types: the address itself tells which of both it is.
+    return low.b.to_pointer(value, Space.USER if low.site.user else Space.UNKNOWN)
+
+
+def _lower_str(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    assert target is not None
+    kind = low.type(call)
+    assert isinstance(kind, t.StringT)
+    b = low.b
+    if isinstance(low.type(call.args[0]), t.StringT):
+        low.into(call.args[0], target, kind)
+        return
+    size: Op = b.i32(kind.size)
+    if len(call.args) == 2 and low.typer.constant(call.args[1]) is None:
+        length = b.binary("add", low.number(call.args[1]), b.i64(1))
+        short = b.compare("ult", length, b.i64(kind.size))
+        size = b.resize(b.select(short, length, b.i64(kind.size)), I32, signed=False)
+    low.read_string(target, size, pointer_of(low, call.args[0]))
+
+
+def _check_buf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    kind = typer.type_of(call.args[0])
+    ok = _check_pointer(typer, call, kind)
+    limit = typer.knowledge.config.integer("max_strlen") - 4
+    if len(call.args) == 2:
+        typer.integer_of(call.args[1], "the length of buf()")
+        length = typer.constant(call.args[1])
+        if length is not None and length <= 0:
+            return typer.error("buf() needs a positive length", call.args[1].span)
+        limit = min(limit, length) if length is not None else limit
+    elif isinstance(kind, t.ArrayT | t.StringT):
+        limit = min(limit, kind.size)
+    elif ok:
+        return typer.error("buf() expects a length argument for non-array type", call.span)
+    return t.BufferT(limit) if ok else t.UNKNOWN
+
+
+def _lower_buf(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    assert target is not None
+    b = low.b
+    kind = low.type(call)
+    assert isinstance(kind, t.BufferT)
+    size: Op = b.i64(kind.capacity)
+    if len(call.args) == 2 and low.typer.constant(call.args[1]) is None:
+        length = low.number(call.args[1])
+        size = b.select(b.compare("ult", length, size), length, size)
+    source = pointer_of(low, call.args[0])
+    helper = "probe_read_user" if getattr(source.type, "space", None) is Space.USER else "probe_read"
+    b.store(b.resize(size, I32, signed=False), target)
+    b.helper(helper, b.offset(target, 4), b.resize(size, I32, signed=False), source)
+
+
+def _check_space(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    kind = typer.type_of(call.args[0])
+    space = Space.USER if call.name == "uptr" else Space.KERNEL
+    if isinstance(kind, t.PtrT):
+        return t.PtrT(kind.target, space)
+    if isinstance(kind, t.IntT):
+        return t.PtrT(t.VOID, space)
+    if isinstance(kind, t.UnknownT):
+        return kind
+    return typer.error(f"{call.name}() expects a pointer, not {kind}", call.span)
+
+
+def _lower_space(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    return low.number(call.args[0])
+
+
+# ---------------------------------------------------------------- symbols, registers, addresses
+
+
+def _check_word(kind: str) -> Callable[[ExpressionTyper, ast.Call], t.Type]:
+    def check(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+        typer.integer_of(call.args[0], f"the argument of {call.name}()")
+        for other in call.args[1:]:
+            typer.type_of(other)
+        return t.WordT(kind)
+
+    return check
+
+
+def _lower_word(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    return low.number(call.args[0])
+
+
+def _lower_usym(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    assert target is not None
+    store_usym(low, low.number(call.args[0]), target)
+
+
+def _check_kaddr(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    name = literal_text(typer, call.args[0], "the argument of kaddr()")
+    if name is not None and typer.knowledge.target.symbol_address(name.decode("utf-8", "replace")) is None:
+        return typer.error(f"kaddr(): no kernel symbol {name.decode('utf-8', 'replace')}", call.span)
+    return t.UINT64
+
+
+def _lower_kaddr(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    name = low.typer.literal_string(call.args[0]) or b""
+    return low.b.i64(low.knowledge.target.symbol_address(name.decode()) or 0)
+
+
+def _check_reg(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    text = literal_text(typer, call.args[0], "the register's name")
+    if not typer.site.has_registers and typer.site.program_type != "PERF_EVENT":
+        return typer.error(f"reg() is not available in a {typer.site.provider} probe", call.span)
+    arch = typer.knowledge.target.arch
+    if text is not None and _register_offset(typer, text) is None:
+        known = " ".join(sorted(arch.registers))
+        return typer.error(f"'{text.decode(errors='replace')}' is not a register of {arch.name}", call.span, known)
+    return t.UINT64
+
+
+def _register_offset(typer: ExpressionTyper, text: bytes) -> int | None:
+    arch = typer.knowledge.target.arch
+    name = text.decode("ascii", "replace")
+    aliases = {"pc": arch.ip, "ip": arch.ip, "sp": arch.sp}
+    return arch.registers.get(name, arch.registers.get(aliases.get(name, "")))
+
+
+def _lower_reg(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    offset = _register_offset(low.typer, low.typer.literal_string(call.args[0]) or b"")
+    return low.b.load(I64, low.b.offset(low.b.context, offset or 0))
+
+
+def _check_stack(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    limit, mode = _MAX_FRAMES, typer.knowledge.config.text("stack_mode")
+    for node in call.args:
+        if isinstance(node, ast.Identifier) and node.name in _STACK_MODES:
+            mode = node.name
+            continue
+        typer.type_of(node)
+        value = typer.constant(node)
+        if value is None:
+            return typer.error(
+                f"{call.name}() takes a mode ({', '.join(_STACK_MODES)}) and a number of frames", node.span
+            )
+        if not 1 <= value <= _MAX_FRAMES:
+            return typer.error(f"{call.name}([int limit]): limit must be 1 to {_MAX_FRAMES} ({value} given)", node.span)
+        limit = value
+    if mode == "build_id":
+        return typer.unsupported("the stack mode build_id is", call.span)
+    return t.StackT(call.name == "kstack", limit, mode)
+
+
+def _lower_stack(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    kind = low.type(call)
+    assert isinstance(kind, t.StackT) and target is not None
+    read_stack(low, kind, target)
+
+
+# ---------------------------------------------------------------- clocks, ids
+
+
+def _check_clock(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    if call.args:
+        node = call.args[0]
+        if isinstance(node, ast.Identifier) and node.name == "sw_tai":
+            return typer.unsupported("the clock sw_tai is", node.span)
+        if not isinstance(node, ast.Identifier) or node.name not in _CLOCKS:
+            return typer.error("nsecs() takes boot, monotonic, tai or sw_tai", node.span)
+    return t.UINT64
+
+
+def _lower_clock(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    node = call.args[0] if call.args else None
+    return low.b.helper(_CLOCKS[node.name if isinstance(node, ast.Identifier) else "boot"])
+
+
+def _check_id(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    if call.args:
+        node = call.args[0]
+        if not isinstance(node, ast.Identifier) or node.name not in ("curr_ns", "init"):
+            return typer.error(f"{call.name}() takes curr_ns or init", node.span)
+    return t.UINT32
+
+
+def _lower_id(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    node = call.args[0] if call.args else None
+    b = low.b
+    if isinstance(node, ast.Identifier) and node.name == "init":
+        both = b.helper("get_current_pid_tgid")
+        return b.resize(b.binary("lshr", both, b.i64(32)) if call.name == "pid" else both, I32, signed=False)
+    return low.current_task()[0 if call.name == "pid" else 1]
+
+
+def _check_strftime(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    text = literal_text(typer, call.args[0], "the format of strftime()")
+    typer.integer_of(call.args[1], "the time of strftime()")
+    return t.UNKNOWN if text is None else t.WordT("timestamp", text.decode("utf-8", "surrogateescape"))
+
+
+def _lower_strftime(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    return low.number(call.args[1])
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def _check_ntop(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    kinds = _all(typer, call)
+    kind = kinds[-1]
+    if isinstance(kind, t.ArrayT):
+        if kind.size not in (4, 16) or kind.element.size != 1:
+            return typer.error("ntop() expects an array of 4 or 16 bytes", call.span)
+    elif not isinstance(kind, t.IntT | t.PtrT | t.UnknownT):
+        return typer.error(f"ntop() expects an integer or an array of bytes, not {kind}", call.span)
+    return t.InetT()
+
+
+def _lower_ntop(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    assert target is not None
+    b = low.b
+    node = call.args[-1]
+    kind = low.type(node)
+    size = kind.size if isinstance(kind, t.ArrayT) else 16 if isinstance(kind, t.PtrT) else 4
+    family: Op = b.i32(AF_INET6 if size == 16 else AF_INET)
+    if len(call.args) == 2:
+        family = b.resize(low.number(call.args[0]), I32, signed=False)
+    b.store(family, target)
+    if isinstance(kind, t.ArrayT | t.PtrT):
+        b.copy(b.offset(target, 4), low.address(node) if isinstance(kind, t.ArrayT) else pointer_of(low, node), size)
+    else:
+        b.store(b.resize(low.number(node), I32, signed=False), b.offset(target, 4))
+    for at in range(4 + size, 20, 4):
+        b.store(b.i32(0), b.offset(target, at))
+
+
+def _check_macaddr(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    kind = typer.type_of(call.args[0])
+    if isinstance(kind, t.ArrayT | t.StringT) and kind.size < 6:
+        return typer.error("macaddr() expects 6 bytes", call.span)
+    return t.MacT() if _check_pointer(typer, call, kind) else t.UNKNOWN
+
+
+def _lower_macaddr(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    assert target is not None
+    low.b.copy(target, pointer_of(low, call.args[0]), 6)
+
+
+def _check_bswap(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    kind = typer.integer_of(call.args[0], "the argument of bswap()")
+    return t.IntT(kind.size, False) if isinstance(kind, t.IntT) else t.UINT64
+
+
+def _lower_bswap(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    value = low.value(call.args[0])
+    if value.type.size == 1:
+        return value
+    return low.b.emit(Convert(value.type, "bswap", value))
+
+
+def _check_strncmp(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    for node in call.args[:2]:
+        kind = typer.type_of(node)
+        if not isinstance(kind, t.StringT | t.UnknownT):
+            return typer.error(f"strncmp() expects a string, not {kind}", node.span)
+    typer.type_of(call.args[2])
+    size = typer.constant(call.args[2])
+    if size is None or size < 0:
+        return typer.error("the size of strncmp() must be a non-negative literal", call.args[2].span)
+    return t.UINT64
+
+
+def _lower_strncmp(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    limit = low.typer.constant(call.args[2]) or 0
+    if not limit:
+        return low.b.i64(0)
+    equal = low.strings_equal(call.args[0], call.args[1], limit)
+    return low.b.resize(low.b.invert(equal), I64, signed=False)
+
+
+# ---------------------------------------------------------------- acting on the system
+
+
+def _check_signal(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    node = call.args[0]
+    kind = typer.type_of(node)
+    text = typer.literal_string(node)
+    if text is not None:
+        if _signal_number(text) is None:
+            return typer.error(f"{text.decode(errors='replace')} is not a valid signal", node.span)
+        return t.VOID
+    if not isinstance(kind, t.IntT | t.UnknownT):
+        return typer.error("signal() takes a number or a name", node.span)
+    value = typer.constant(node)
+    if value is not None and not 1 <= value <= 64:
+        return typer.error(f"{value} is not a valid signal, allowed range: [1,64]", node.span)
+    return t.VOID
+
+
+def _signal_number(text: bytes) -> int | None:
+    name = text.decode("ascii", "replace").removeprefix("SIG")
+    return _SIGNALS.index(name) + 1 if name in _SIGNALS else None
+
+
+def _lower_signal(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    b = low.b
+    text = low.typer.literal_string(call.args[0])
+    number = b.i32(_signal_number(text) or 0) if text is not None else None
+    if number is None:
+        number = b.resize(low.number(call.args[0]), I32, signed=False)
+    helper = "send_signal" if call.name == "signal" else "send_signal_thread"
+    result = b.helper(helper, number)
+    with b.when(b.compare("slt", result, b.i64(0))):
+        low.fault("helper", helper, call, result)
+
+
+def _check_override(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    if typer.site.provider != "kprobe":
+        return typer.error(f"override() is not available in a {typer.site.provider} probe", call.span)
+    typer.integer_of(call.args[0], "the argument of override()")
+    return t.VOID
+
+
+def _lower_override(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    low.b.helper("override_return", low.b.context, low.number(call.args[0]))
+
+
+def _check_unsupported(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    return typer.unsupported(f"{call.name}() is", call.span)
+
+
+def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    raise AssertionError(f"{call.name} was lowered")
+
+
+_LATER = (
+    "assert static_assert fail debugf path cgroupid uaddr percpu_kaddr memcmp strlen strcap strstr strcontains"
+    " str_concat strerror signal_name syscall_name write_user skboutput socket_cookie is_err is_ptr is_array is_str"
+    " is_integer is_unsigned_integer is_literal"
+    " container_of kfunc_exist kfunc_allowed getopt unwatch find dw_ustack pton"
+)
+
+FUNCTIONS: dict[str, Function] = {
+    row.name: row
+    for row in (
+        *OUTPUT_FUNCTIONS,
+        Function("bswap", 1, 1, _check_bswap, _lower_bswap, "bswap(n): reverse the bytes"),
+        Function("buf", 1, 2, _check_buf, _lower_buf, "buf(p[, n]): bytes of memory"),
+        Function(
+            "cgroup_path", 1, 2, _check_word("cgroup_path_t"), _lower_word, "cgroup_path(id): the path of a cgroup"
+        ),
+        Function("kaddr", 1, 1, _check_kaddr, _lower_kaddr, 'kaddr("symbol"): address of a kernel symbol'),
+        Function("kptr", 1, 1, _check_space, _lower_space, "kptr(p): the same pointer, into the kernel's memory"),
+        Function("kstack", 0, 2, _check_stack, _lower_stack, "kstack([mode][, limit]): kernel stack"),
+        Function("ksym", 1, 1, _check_word("ksym_t"), _lower_word, "ksym(a): kernel symbol of an address"),
+        Function("macaddr", 1, 1, _check_macaddr, _lower_macaddr, "macaddr(p): hardware address"),
+        Function("nsecs", 0, 1, _check_clock, _lower_clock, "nsecs([clock]): nanoseconds of a clock"),
+        Function("ntop", 1, 2, _check_ntop, _lower_ntop, "ntop([family,] address): text of an IP address"),
+        Function("override", 1, 1, _check_override, _lower_override, "override(n): return n instead", unsafe=True),
+        Function("pid", 0, 1, _check_id, _lower_id, "pid([curr_ns | init]): process id"),
+        Function("reg", 1, 1, _check_reg, _lower_reg, 'reg("name"): a CPU register'),
+        Function("signal", 1, 1, _check_signal, _lower_signal, "signal(s): signal the process", unsafe=True),
+        Function(
+            "signal_thread", 1, 1, _check_signal, _lower_signal, "signal_thread(s): signal the thread", unsafe=True
+        ),
+        Function("str", 1, 2, _check_str, _lower_str, "str(p[, n]): the string at an address"),
+        Function("strftime", 2, 2, _check_strftime, _lower_strftime, "strftime(format, nsecs): date and time"),
+        Function("strncmp", 3, 3, _check_strncmp, _lower_strncmp, "strncmp(a, b, n): 0 if the first n bytes are equal"),
+        Function("tid", 0, 1, _check_id, _lower_id, "tid([curr_ns | init]): thread id"),
+        Function("uptr", 1, 1, _check_space, _lower_space, "uptr(p): the same pointer, into user memory"),
+        Function("ustack", 0, 2, _check_stack, _lower_stack, "ustack([mode][, limit]): user stack"),
+        Function("usym", 1, 1, _check_word("usym_t"), _lower_usym, "usym(a): user symbol of an address"),
+        *(
+            Function(name, 0, MANY, _check_unsupported, _lower_unsupported, "not supported yet")
+            for name in _LATER.split()
+        ),
+    )
+}

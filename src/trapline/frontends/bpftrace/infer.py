@@ -1,0 +1,281 @@
+"""Find the types of everything: rounds over all sites until nothing changes, then one round that reports.
+
+$x = 1; $x = nsecs; @a[comm] = $x   →   $x: uint64, @a: string[16] → uint64
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.aggregates import AGGREGATES
+from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
+from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable, settle
+from trapline.frontends.bpftrace.sites import ProbeSite
+from trapline.source import Diagnostics, Span
+
+_MAX_ROUNDS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class TypedSite:
+    """A site whose block is typed: `typer` holds the types of its nodes."""
+
+    site: ProbeSite
+    typer: SiteTyper
+
+
+class SiteTyper(ExpressionTyper):
+    """Types the block of a site."""
+
+    def __init__(self, knowledge: Knowledge, site: ProbeSite) -> None:
+        super().__init__(knowledge, site)
+        self.variables: dict[ast.Variable, Variable] = {}
+        self.loops = 0
+
+    def run(self) -> None:
+        """Type the whole block once."""
+        self.scopes = [{}]
+        self.resolved.clear()
+        probe = self.site.probe
+        if probe.predicate is not None:
+            kind = self.type_of(probe.predicate)
+            if not isinstance(kind, (*t.NUMBERS, t.PtrT, t.WordT, t.UnknownT)) and not self.castable(kind):
+                self.error(f"Invalid type for predicate: {kind}", probe.predicate.span)
+        self._body(probe.body.body)
+
+    def _body(self, statements: Sequence[ast.Statement]) -> None:
+        self.scopes.append({})
+        for statement in statements:
+            self._statement(statement)
+        self.scopes.pop()
+
+    def _block(self, node: ast.BlockExpression) -> t.Type:
+        self.scopes.append({})
+        for statement in node.body:
+            self._statement(statement)
+        result = self.type_of(node.value)
+        self.scopes.pop()
+        return result
+
+    def _statement(self, node: ast.Statement) -> None:
+        if isinstance(node, ast.Block):
+            self._body(node.body)
+        elif isinstance(node, ast.ExpressionStatement):
+            self._expression_statement(node)
+        elif isinstance(node, ast.Discard):
+            self.type_of(node.value)
+        elif isinstance(node, ast.Assign):
+            self._assign(node)
+        elif isinstance(node, ast.Let):
+            self._let(node)
+        elif isinstance(node, ast.If):
+            if node.comptime:
+                self.unsupported("if comptime is", node.span)
+            self.integer_of(node.condition, "a condition")
+            self._body(node.then.body)
+            if node.otherwise is not None:
+                self._statement(node.otherwise)
+        elif isinstance(node, ast.Unroll):
+            self._unroll(node)
+        elif isinstance(node, ast.While):
+            self.integer_of(node.condition, "a condition")
+            self.loops += 1
+            self._body(node.body.body)
+            self.loops -= 1
+        elif isinstance(node, ast.For):
+            self.unsupported("for loops are", node.span)
+        elif isinstance(node, ast.Break | ast.Continue):
+            if not self.loops:
+                word = "break" if isinstance(node, ast.Break) else "continue"
+                self.error(f"'{word}' statement not in a loop", node.span)
+        elif isinstance(node, ast.Return):
+            if node.value is not None:
+                self.integer_of(node.value, "a probe's return value")
+        else:
+            self.unsupported("import inside a block is", node.span)
+
+    def _expression_statement(self, node: ast.ExpressionStatement) -> None:
+        value = node.value
+        kind = self.type_of(value)
+        stepping = isinstance(value, ast.Unary) and value.op in ("++", "--")
+        if stepping or isinstance(kind, t.VoidT | t.UnknownT) or isinstance(value, ast.BlockExpression):
+            return
+        if isinstance(value, ast.Call) and value.name in ("delete", "signal"):
+            return
+        self.warning("Return value discarded.", value.span, "Write _ = … to say that it is meant.")
+
+    def _unroll(self, node: ast.Unroll) -> None:
+        self.type_of(node.count)
+        count = self.constant(node.count)
+        if count is None:
+            self.error("unroll needs a constant count", node.count.span)
+        elif not 1 <= count <= 100:
+            self.error(f"unroll minimum value is 1, maximum is 100, not {count}", node.count.span)
+        self.loops += 1
+        self._body(node.body.body)
+        self.loops -= 1
+
+    # -- places
+
+    def _declare(self, node: ast.Variable, scope: dict[str, Variable]) -> Variable:
+        variable = self.variables.get(node)
+        if variable is None:
+            variable = self.variables[node] = Variable(node.name, node.span)
+        scope[node.name] = variable
+        self.resolved[node] = variable
+        return variable
+
+    def _find(self, name: str) -> Variable | None:
+        return next((s[name] for s in reversed(self.scopes) if name in s), None)
+
+    def _let(self, node: ast.Let) -> None:
+        known = self._find(node.target.name)
+        if known is not None:
+            self.error(
+                f"Variable ${node.target.name} was already declared. Variable shadowing is not allowed.", node.span
+            )
+        kind = self.written_type(node.type) if node.type is not None else None
+        value = self.type_of(node.value) if node.value is not None else None
+        variable = self._declare(node.target, self.scopes[-1])
+        if isinstance(kind, t.StringT) and kind.size == 0:
+            kind = t.StringT(self.knowledge.config.integer("max_strlen"))
+        if kind is not None:
+            variable.fixed = True
+            variable.type = kind
+        if value is not None:
+            self._check_storable(value, node.target.span)
+            self.assign_variable(variable, value, node.span)
+
+    def _check_storable(self, kind: t.Type, span: Span) -> None:
+        if isinstance(kind, t.VoidT | t.ArgsT | t.ContextT):
+            self.error(f"a value of type '{kind}' cannot be assigned", span)
+
+    def _assign(self, node: ast.Assign) -> None:
+        if isinstance(node.target, ast.Variable):
+            self._assign_variable(node, node.target)
+        else:
+            self._assign_map(node, node.target)
+
+    def _assign_variable(self, node: ast.Assign, target: ast.Variable) -> None:
+        value = node.value
+        if isinstance(value, ast.Call) and value.name in AGGREGATES:
+            for arg in value.args:
+                self.type_of(arg)
+            self.error(f"{value.name}() should be directly assigned to a map", value.span)
+            return
+        kind = self.type_of(value)
+        if isinstance(kind, t.AggregateT):
+            if not self.castable(kind):
+                self.error(f"a value of type '{kind}' cannot be assigned to a variable", node.span)
+                return
+            kind = t.INT64
+        self._check_storable(kind, value.span)
+        known = self._find(target.name)
+        if known is None and node.op:
+            self.error(f"Undefined or undeclared variable: ${target.name}", target.span)
+            return
+        variable = known or self._declare(target, self.scopes[-1])
+        self.resolved[target] = variable
+        if node.op:
+            kind = self._compound(node, settle(variable.type), kind)
+        self.assign_variable(variable, kind, node.span)
+        self.types[target] = settle(variable.type)
+
+    def _compound(self, node: ast.Assign, old: t.Type, kind: t.Type) -> t.Type:
+        """Return the type of ``old op value``."""
+        if self.castable(kind):
+            kind = t.INT64
+        if isinstance(old, t.PtrT) and node.op in ("+", "-") and isinstance(kind, t.IntT):
+            return old
+        for side in (old, kind):
+            if not isinstance(side, (*t.NUMBERS, t.UnknownT, t.WordT)):
+                self.error(f"The {node.op}= operator can not be used on expressions of type '{side}'", node.span)
+                return t.UNKNOWN
+        if isinstance(old, t.IntT) and not old.signed and node.op != "-":
+            return t.UINT64
+        return old if isinstance(old, t.IntT) and old.size == 8 else t.INT64
+
+    def _assign_map(self, node: ast.Assign, target: ast.MapName | ast.MapElement) -> None:
+        value = node.value
+        if isinstance(value, ast.Call) and value.name in AGGREGATES:
+            self._assign_aggregate(node, target, value)
+            return
+        kind = self.type_of(value)
+        if isinstance(kind, t.AggregateT):
+            if self.castable(kind):
+                kind = t.INT64
+            else:
+                self.error(f"Map value '{kind}' cannot be assigned from one map to another.", node.span)
+                return
+        self._check_storable(kind, value.span)
+        info = self.use_map(target)
+        if node.op and not isinstance(info.value, t.UnknownT):
+            kind = self._compound(node, settle(info.value), kind)
+        elif node.op:
+            kind = self._compound(node, t.INT64, kind)
+        if isinstance(kind, t.IntT) and not kind.flexible:
+            kind = t.IntT(8, kind.signed)  # so that later rounds and other sites can step it in place
+        self.assign_map(info, kind, node.span)
+        self.types[target] = info.value
+
+    def _assign_aggregate(self, node: ast.Assign, target: ast.MapName | ast.MapElement, call: ast.Call) -> None:
+        if node.op:
+            self.error(f"{call.name}() cannot be combined with '{node.op}='", node.span)
+        kind = AGGREGATES[call.name].check(self, call)
+        info = self.use_map(target)
+        self.types[call] = kind
+        self.assign_map(info, kind, node.span)
+
+
+def infer_types(knowledge: Knowledge, sites: Sequence[ProbeSite]) -> list[TypedSite]:
+    """Type all sites.
+
+    Args:
+        knowledge: shared facts; its maps are filled, its diagnostics receive what is wrong.
+        sites: where the blocks run.
+
+    Returns:
+        The sites with the types of their nodes.
+    """
+    typers = [SiteTyper(knowledge, site) for site in sites]
+    real, knowledge.diagnostics = knowledge.diagnostics, Diagnostics()
+    for _ in range(_MAX_ROUNDS):
+        knowledge.diagnostics = Diagnostics()
+        changed = False
+        for typer in typers:
+            typer.changed = False
+            typer.run()
+            changed = changed or typer.changed
+        if not changed:
+            break
+    knowledge.diagnostics = real
+    knowledge.unsupported.clear()
+    for typer in typers:
+        typer.run()
+        typer.settled = True
+    for info in knowledge.maps.values():
+        _finish_map(info, knowledge)
+    return [TypedSite(site, typer) for site, typer in zip(sites, typers, strict=True)]
+
+
+def _finish_map(info: MapInfo, knowledge: Knowledge) -> None:
+    info.key = settle(info.key)
+    info.value = settle(info.value)
+    if info.declaration is not None and info.declaration.kind.startswith("percpu"):
+        if not isinstance(info.value, t.AggregateT | t.UnknownT):
+            knowledge.diagnostics.error(
+                f"a {info.declaration.kind} map holds aggregates only, not {info.value}",
+                info.declaration.span,
+                "Use hash or lruhash.",
+            )
+    elif info.declaration is not None and isinstance(info.value, t.AggregateT):
+        knowledge.diagnostics.error(
+            f"a {info.declaration.kind} map cannot hold {info.value}: aggregates are kept per CPU",
+            info.declaration.span,
+            "Use percpuhash or percpulruhash.",
+        )
+    if isinstance(info.value, t.UnknownT) and info.used is not None:
+        knowledge.diagnostics.error(f"Undefined map: {info.name}", info.used)

@@ -1,0 +1,58 @@
+"""What is known of a program while it is typed: its variables and maps, and what all of its sites share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.config import CompileOptions, Config
+from trapline.frontends.bpftrace.tables import Builtin, Function
+from trapline.ir.target import Target
+from trapline.source import Diagnostic, Diagnostics, Span
+
+
+@dataclass(eq=False)
+class Variable:
+    """A scratch variable: its name, what it holds so far, and where it was declared."""
+
+    name: str
+    declared: Span
+    type: t.Type = t.UNKNOWN
+    fixed: bool = False
+
+
+@dataclass(eq=False)
+class MapInfo:
+    """What is known of a map: `keyed` is ``None`` until its first use."""
+
+    name: str
+    keyed: bool | None = None
+    key: t.Type = t.UNKNOWN
+    value: t.Type = t.UNKNOWN
+    declaration: ast.MapDeclaration | None = None
+    used: Span | None = None
+
+
+@dataclass(eq=False)
+class Knowledge:
+    """What all sites of a program share."""
+
+    target: Target
+    config: Config
+    options: CompileOptions
+    builtins: dict[str, Builtin]
+    functions: dict[str, Function]
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    unsupported: list[Diagnostic] = field(default_factory=list)
+    maps: dict[str, MapInfo] = field(default_factory=dict)
+    enumerators: dict[str, tuple[int, t.Type] | None] = field(default_factory=dict)
+
+
+def settle(type_: t.Type) -> t.Type:
+    """Return the type of a place that holds `type_`: literals alone make an int64."""
+    if isinstance(type_, t.IntT) and type_.flexible:
+        return t.INT64
+    if isinstance(type_, t.TupleT):
+        return t.TupleT(tuple(settle(e) for e in type_.elements))
+    return type_

@@ -1,0 +1,273 @@
+"""Lower typed blocks to IR programs.
+
+kprobe:f /pid == 1/ { @ = count() }   →   a KPROBE program: compare, look up, add, return 0
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trapline.frontends.bpftrace import ast
+from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.aggregates import AGGREGATES
+from trapline.frontends.bpftrace.infer import TypedSite
+from trapline.frontends.bpftrace.knowledge import Knowledge, Variable
+from trapline.frontends.bpftrace.lower_base import is_signed
+from trapline.frontends.bpftrace.lower_maps import MapLowerer
+from trapline.frontends.bpftrace.module_builder import START, ModuleBuilder
+from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, restore_stash
+from trapline.ir import spec
+from trapline.ir.function import Block, Op
+from trapline.ir.types import I64, integer
+
+_NAME = re.compile(r"[^A-Za-z0-9_]+")
+
+
+class Lowerer(MapLowerer):
+    """Lowers the statements of one site."""
+
+    def __init__(self, typed: TypedSite, module: ModuleBuilder, number: int, name: str) -> None:
+        super().__init__(typed.typer, module, number, name)
+        self.places: dict[Variable, Op] = {}
+        self._loops: list[tuple[Block, Block]] = []
+
+    def run(self) -> None:
+        """Lower predicate and block."""
+        b = self.b
+        probe = self.site.probe
+        slots = argument_slots(self.typer)
+        if slots:
+            restore_stash(self, slots)
+        self._filter_process()
+        if probe.predicate is not None:
+            run, skip = b.new_block("run"), b.new_block("skip")
+            self.branch_on(probe.predicate, run, skip)
+            b.start(skip)
+            self.leave()
+            b.start(run)
+        self._body(probe.body.body)
+        self.leave()
+
+    def leave(self) -> None:
+        """End the program here."""
+        # A tracepoint's other listeners (perf) see the event only if the program returns non-zero.
+        self.b.ret(self.b.i64(1 if self.site.program_type == "TRACEPOINT" else 0))
+
+    def _filter_process(self) -> None:
+        pid = self.knowledge.options.pid
+        if not pid or self.site.provider not in (
+            "kprobe",
+            "kretprobe",
+            "tracepoint",
+            "rawtracepoint",
+            "fentry",
+            "fexit",
+        ):
+            return
+        b = self.b
+        with b.when(b.compare("ne", self.current_task()[0], b.i32(pid))):
+            self.leave()
+
+    def run_builtin(self, node: ast.Identifier, target: Op | None) -> Op | None:
+        """Lower a built-in, as its row says."""
+        return self.knowledge.builtins[node.name].lower(self, node, target)
+
+    def run_function(self, node: ast.Call, target: Op | None) -> Op | None:
+        """Lower a call, as the function's row says."""
+        return self.knowledge.functions[node.name].lower(self, node, target)
+
+    def start_map(self) -> str:
+        """Return the name of the map that holds the time of the start."""
+        return self.module.add_map(spec.MapSpec(START, "ARRAY", 4, 8, 1))
+
+    def context_for_helpers(self) -> Op:
+        """Return the context, for helpers that take it."""
+        return self.b.context
+
+    # -- statements
+
+    def _body(self, statements: Sequence[ast.Statement]) -> None:
+        for statement in statements:
+            with self.b.at((statement.span.start, statement.span.end)):
+                self._statement(statement)
+
+    def block_value(self, node: ast.BlockExpression) -> None:
+        """Lower the statements of a block expression."""
+        self._body(node.body)
+
+    def _statement(self, node: ast.Statement) -> None:
+        if isinstance(node, ast.Block):
+            self._body(node.body)
+        elif isinstance(node, ast.ExpressionStatement | ast.Discard):
+            self.effect(node.value)
+        elif isinstance(node, ast.Assign):
+            self._assign(node)
+        elif isinstance(node, ast.Let):
+            self._let(node)
+        elif isinstance(node, ast.If):
+            self._if(node)
+        elif isinstance(node, ast.Unroll):
+            self._unroll(node)
+        elif isinstance(node, ast.While):
+            self._while(node)
+        elif isinstance(node, ast.Break | ast.Continue):
+            after, again = self._loops[-1]
+            self.b.jump(after if isinstance(node, ast.Break) else again)
+        elif isinstance(node, ast.Return):
+            if node.value is not None:
+                self.value(node.value)
+            self.leave()
+        else:
+            raise AssertionError(f"{type(node).__name__} was lowered")
+
+    def _place(self, variable: Variable) -> Op:
+        if variable not in self.places:
+            size = max(variable_type(variable).size, 1)
+            self.places[variable] = self.b.local(size, variable.name, zero=True)
+        return self.places[variable]
+
+    def _let(self, node: ast.Let) -> None:
+        variable = self.typer.resolved[node.target]
+        place = self._place(variable)
+        if node.value is not None:
+            self.into(node.value, place, variable_type(variable))
+
+    def _assign(self, node: ast.Assign) -> None:
+        target = node.target
+        if isinstance(target, ast.Variable):
+            self._assign_variable(node, self.typer.resolved[target])
+            return
+        value = node.value
+        if isinstance(value, ast.Call) and value.name in AGGREGATES:
+            AGGREGATES[value.name].lower(self, value, target)
+        else:
+            self.assign_map(node, target)
+
+    def _assign_variable(self, node: ast.Assign, variable: Variable) -> None:
+        b = self.b
+        type_ = variable_type(variable)
+        if node.op:
+            place = self._place(variable)
+            old = b.resize(b.load(integer(type_.size), place), I64, signed=is_signed(type_))
+            operand = self.number(node.value)
+            if isinstance(type_, t.PtrT):
+                operand = b.binary("mul", operand, b.i64(max(1, type_.target.size)))
+            result = self.arithmetic(node.op, old, operand, self.signed_together(type_, node.value), node)
+            b.store(b.resize(result, integer(type_.size), signed=True), place)
+            return
+        if t.is_scalar(type_):
+            own = self.type(node.value)
+            value = self.value(node.value)
+            kind = t.INT64 if isinstance(own, t.AggregateT) else own
+            b.store(self.convert(value, kind, type_), self._place(variable))
+        else:
+            self.into(node.value, self._place(variable), type_)
+
+    def _if(self, node: ast.If) -> None:
+        b = self.b
+        then, after = b.new_block("then"), b.new_block("endif")
+        other = b.new_block("else") if node.otherwise is not None else after
+        self.branch_on(node.condition, then, other)
+        b.start(then)
+        self._body(node.then.body)
+        b.jump(after)
+        if node.otherwise is not None:
+            b.start(other)
+            self._statement(node.otherwise)
+            b.jump(after)
+        b.start(after)
+
+    def _unroll(self, node: ast.Unroll) -> None:
+        b = self.b
+        after = b.new_block("unrolled")
+        for _ in range(self.typer.constant(node.count) or 0):
+            again = b.new_block("again")
+            self._loops.append((after, again))
+            self._body(node.body.body)
+            self._loops.pop()
+            b.jump(again)
+            b.start(again)
+        b.jump(after)
+        b.start(after)
+
+    def _while(self, node: ast.While) -> None:
+        b = self.b
+        head, body, after = b.new_block("while"), b.new_block("body"), b.new_block("endwhile")
+        b.jump(head)
+        b.start(head)
+        self.branch_on(node.condition, body, after)
+        b.start(body)
+        self._loops.append((after, head))
+        self._body(node.body.body)
+        self._loops.pop()
+        b.jump(head)
+        b.start(after)
+
+
+def variable_type(variable: Variable) -> t.Type:
+    """Return the type that a variable's memory has."""
+    type_ = variable.type
+    return t.INT64 if isinstance(type_, t.IntT) and type_.flexible else type_
+
+
+def lower_program(
+    knowledge: Knowledge, sites: Sequence[TypedSite], page_size: int
+) -> tuple[ModuleBuilder, tuple[spec.MapSpec, ...]]:
+    """Lower all sites, in source order.
+
+    Args:
+        knowledge: what was found out about maps.
+        sites: the typed blocks.
+        page_size: bytes of a page of the target.
+
+    Returns:
+        Programs, events and faults, and the maps they use.
+    """
+    module = ModuleBuilder(knowledge)
+    module.add_user_maps()
+    for number, typed in enumerate(sites):
+        _lower_site(typed, module, number)
+    for number, typed in enumerate(sites):
+        entry = lower_stash(typed, module, number)
+        if entry is not None:
+            module.programs.append(entry)
+    return module, module.finish_maps(knowledge.config.ring_bytes(page_size))
+
+
+def _lower_site(typed: TypedSite, module: ModuleBuilder, number: int) -> None:
+    site = typed.site
+    name = _NAME.sub("_", site.label).strip("_")[:40] + f"_{number + 1}"
+    low = Lowerer(typed, module, number, name)
+    low.name_index = len(module.probe_names)
+    module.probe_names.extend(site.names)
+    low.run()
+    body = site.probe.body.span
+    module.programs.append(
+        spec.ProgramSpec(
+            name,
+            site.program_type,
+            low.b.finish(),
+            attach_points(typed, low.name_index),
+            label=site.label,
+            expected_attach=site.expected_attach,
+            span=(site.point.span.start, body.end),
+        )
+    )
+
+
+def attach_points(typed: TypedSite, first: int) -> tuple[spec.AttachPoint, ...]:
+    """Give a site's attach points their cookies: the indexes of their probes' names."""
+    points = []
+    for point in typed.site.attach_points:
+        attach = point.attach
+        if isinstance(attach, spec.KprobeMultiAttach):
+            attach = spec.KprobeMultiAttach(
+                attach.symbols,
+                tuple(first + i for i in range(len(attach.symbols))),
+                attach.retprobe,
+                attach.session,
+                attach.module,
+            )
+        points.append(spec.AttachPoint(attach, point.label, first, point.span, point.optional))
+    return tuple(points)

@@ -1,0 +1,401 @@
+"""Types of the bpftrace language: what an expression is, what a map holds, and which two types go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from trapline.ir.types import Space
+
+
+@dataclass(frozen=True, slots=True)
+class IntT:
+    """An integer of `size` bytes; `flexible` for a literal that fits either sign of its size."""
+
+    size: int
+    signed: bool = True
+    flexible: bool = False
+
+    def __str__(self) -> str:
+        return f"{'' if self.signed else 'u'}int{self.size * 8}"
+
+
+@dataclass(frozen=True, slots=True)
+class BoolT:
+    """One byte, 0 or 1."""
+
+    size: int = 1
+
+    def __str__(self) -> str:
+        return "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class EnumT:
+    """An enum of the kernel."""
+
+    name: str
+    size: int
+    signed: bool
+    values: tuple[tuple[int, str], ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"enum {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class StringT:
+    """A NUL-terminated string in `size` bytes, the NUL included."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"string[{self.size}]"
+
+
+@dataclass(frozen=True, slots=True)
+class BufferT:
+    """At most `capacity` bytes behind a u32 length."""
+
+    capacity: int
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, the length included."""
+        return 4 + self.capacity
+
+    def __str__(self) -> str:
+        return f"buffer[{self.capacity}]"
+
+
+@dataclass(frozen=True, slots=True)
+class VoidT:
+    """No value, or what an untyped pointer points to."""
+
+    size: int = 0
+
+    def __str__(self) -> str:
+        return "void"
+
+
+@dataclass(frozen=True, slots=True)
+class PtrT:
+    """A pointer; `space` says how memory behind it is read."""
+
+    target: Type
+    space: Space = Space.KERNEL
+    size: int = 8
+
+    def __str__(self) -> str:
+        text = str(self.target)
+        return text + ("*" if text.endswith("*") else " *")
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayT:
+    """`count` elements, one after the other."""
+
+    element: Type
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.element.size * self.count
+
+    def __str__(self) -> str:
+        return f"{self.element}[{self.count}]"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """A member: its type and its place from the start of the record; `bits` wide at `bit_offset` when a bit-field."""
+
+    name: str
+    type: Type
+    offset: int
+    bit_offset: int = 0
+    bits: int = 0
+
+
+class Members(Protocol):
+    """Where the members of a record come from."""
+
+    def field(self, name: str) -> FieldInfo | None:
+        """Find a member, also in anonymous structs and unions."""
+
+    def fields(self) -> Iterator[FieldInfo]:
+        """Iterate over the members in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordT:
+    """A C struct or union (`name` with its tag), or a record of the language (`name` empty)."""
+
+    name: str
+    size: int
+    members: Members = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        if self.name:
+            return self.name
+        return "record{" + ",".join(f".{f.name} = {f.type}" for f in self.members.fields()) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class TupleT:
+    """A tuple, laid out like a C struct."""
+
+    elements: tuple[Type, ...]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Byte offset of each element."""
+        return layout(self.elements)[0]
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return layout(self.elements)[1]
+
+    def __str__(self) -> str:
+        return "(" + ",".join(map(str, self.elements)) + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class WordT:
+    """A u64 (or ``usym_t``'s 16 bytes) that the reader shows in its own way.
+
+    `kind` is ``ksym_t``, ``usym_t``, ``username_t``, ``timestamp``, ``cgroup_path_t`` or ``probe``; `format` belongs
+    to a timestamp.
+    """
+
+    kind: str
+    format: str = ""
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return 16 if self.kind == "usym_t" else 8
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class StackT:
+    """A kernel or user stack of at most `limit` frames."""
+
+    kernel: bool
+    limit: int = 127
+    mode: str = "bpftrace"
+
+    @property
+    def size(self) -> int:
+        """Size in bytes: ``{u32 pid; u32 nr; u64 ips[limit]}``."""
+        return 8 + 8 * self.limit
+
+    def __str__(self) -> str:
+        return "kstack_t" if self.kernel else "ustack_t"
+
+
+@dataclass(frozen=True, slots=True)
+class InetT:
+    """``{u32 family; u8 addr[16]}``."""
+
+    size: int = 20
+
+    def __str__(self) -> str:
+        return "inet"
+
+
+@dataclass(frozen=True, slots=True)
+class MacT:
+    """Six bytes of a hardware address."""
+
+    size: int = 6
+
+    def __str__(self) -> str:
+        return "macaddr_t"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateT:
+    """What an aggregating function leaves in a map: `kind` is its name; `params` those of hist and lhist."""
+
+    kind: str
+    signed: bool = True
+    params: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Size in bytes on one CPU."""
+        return 16 if self.kind in ("min", "max", "avg", "stats") else 8
+
+    @property
+    def histogram(self) -> bool:
+        """Whether the map's keys end in a bucket index."""
+        return self.kind in ("hist", "lhist")
+
+    def __str__(self) -> str:
+        return ("" if self.signed or self.kind in ("count", "hist", "lhist") else "u") + self.kind + "_t"
+
+
+@dataclass(frozen=True, slots=True)
+class ArgsT:
+    """``args`` as a whole."""
+
+    size: int = 0
+
+    def __str__(self) -> str:
+        return "args"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextT:
+    """``ctx``: the raw context."""
+
+    size: int = 8
+
+    def __str__(self) -> str:
+        return "ctx"
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownT:
+    """Not known yet, or in error."""
+
+    size: int = 0
+
+    def __str__(self) -> str:
+        return "none"
+
+
+Type = (
+    IntT
+    | BoolT
+    | EnumT
+    | StringT
+    | BufferT
+    | VoidT
+    | PtrT
+    | ArrayT
+    | RecordT
+    | TupleT
+    | WordT
+    | StackT
+    | InetT
+    | MacT
+    | AggregateT
+    | ArgsT
+    | ContextT
+    | UnknownT
+)
+
+VOID = VoidT()
+UNKNOWN = UnknownT()
+BOOL = BoolT()
+INT8 = IntT(1)
+INT32 = IntT(4)
+INT64 = IntT(8)
+UINT32 = IntT(4, False)
+UINT64 = IntT(8, False)
+CASTABLE = ("count", "sum", "min", "max", "avg")
+NUMBERS = (IntT, BoolT, EnumT)
+SCALARS = (IntT, BoolT, EnumT, PtrT, WordT, ContextT)
+
+
+def is_scalar(type_: Type) -> bool:
+    """Tell whether a value of the type fits a register."""
+    return isinstance(type_, SCALARS) and type_.size <= 8
+
+
+def align_of(type_: Type) -> int:
+    """Return the alignment in bytes of a type inside keys and tuples."""
+    if isinstance(type_, StringT | MacT):
+        return 1
+    if isinstance(type_, BufferT | InetT):
+        return 4
+    if isinstance(type_, ArrayT):
+        return align_of(type_.element)
+    if isinstance(type_, TupleT):
+        return max((align_of(e) for e in type_.elements), default=1)
+    if is_scalar(type_):
+        return type_.size
+    return 8
+
+
+def layout(types: tuple[Type, ...]) -> tuple[tuple[int, ...], int]:
+    """Lay types out like the members of a C struct; return their offsets and the size of the whole."""
+    offsets = []
+    at = 0
+    for type_ in types:
+        at = round_up(at, align_of(type_))
+        offsets.append(at)
+        at += type_.size
+    return tuple(offsets), round_up(at, max((align_of(t) for t in types), default=1))
+
+
+def round_up(value: int, step: int) -> int:
+    """Return the least multiple of `step` that is not below `value`."""
+    return (value + step - 1) // step * step
+
+
+def literal_type(value: int, unsigned: bool = False) -> IntT:
+    """Return the smallest signed type for a literal; uint64 when only that fits."""
+    if unsigned:
+        return IntT(next(s for s in (1, 2, 4, 8) if value < 1 << (8 * s)), False)
+    for size in (1, 2, 4, 8):
+        if -(1 << (8 * size - 1)) <= value < 1 << (8 * size - 1):
+            return IntT(size, True, value >= 0)
+    return UINT64
+
+
+def decay(type_: Type) -> Type:
+    """Return the type without a literal's flexibility."""
+    return IntT(type_.size, type_.signed) if isinstance(type_, IntT) and type_.flexible else type_
+
+
+def unify(a: Type, b: Type) -> Type | None:
+    """Return the type that holds values of both, or ``None`` when there is none."""
+    if a == b or isinstance(b, UnknownT):
+        return a
+    if isinstance(a, UnknownT):
+        return b
+    if isinstance(a, IntT) and isinstance(b, IntT):
+        return unify_integers(a, b)
+    if isinstance(a, BoolT | EnumT) and isinstance(b, IntT):
+        return b if isinstance(a, BoolT) else unify_integers(IntT(a.size, a.signed), b)
+    if isinstance(a, IntT) and isinstance(b, BoolT | EnumT):
+        return unify(b, a)
+    if isinstance(a, StringT) and isinstance(b, StringT):
+        return a if a.size >= b.size else b
+    if isinstance(a, BufferT) and isinstance(b, BufferT):
+        return a if a.capacity >= b.capacity else b
+    if isinstance(a, PtrT) and isinstance(b, PtrT):
+        if a.target == b.target or isinstance(b.target, VoidT):
+            return a if a.space is b.space else PtrT(a.target, Space.UNKNOWN)
+        return b if isinstance(a.target, VoidT) else None
+    if isinstance(a, PtrT) and isinstance(b, IntT) and b.flexible:
+        return a
+    if isinstance(b, PtrT) and isinstance(a, IntT) and a.flexible:
+        return b
+    if isinstance(a, StackT) and isinstance(b, StackT) and (a.kernel, a.mode) == (b.kernel, b.mode):
+        return a if a.limit >= b.limit else b
+    if isinstance(a, TupleT) and isinstance(b, TupleT) and len(a.elements) == len(b.elements):
+        parts = [unify(x, y) for x, y in zip(a.elements, b.elements, strict=True)]
+        return None if None in parts else TupleT(tuple(p for p in parts if p is not None))
+    if isinstance(a, AggregateT) and isinstance(b, AggregateT) and (a.kind, a.params) == (b.kind, b.params):
+        return AggregateT(a.kind, a.signed or b.signed, a.params)
+    return None
+
+
+def unify_integers(a: IntT, b: IntT) -> IntT:
+    """Return the integer type that holds both: the wider one, or int64 when the signs differ."""
+    if a.signed == b.signed:
+        return IntT(max(a.size, b.size), a.signed, a.flexible and b.flexible)
+    signed = a if a.signed else b
+    if signed.flexible:
+        return IntT(max(a.size, b.size), False)
+    return INT64
