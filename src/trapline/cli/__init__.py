@@ -1,1 +1,73 @@
-"""TODO: duty in one line."""
+"""The command line: arguments, exit codes, colour, signals.  A thin client of `trapline.api`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ``trapline`` command.
+
+    Args:
+        argv: the arguments without the program's name; ``None`` takes those of the process.
+
+    Returns:
+        The exit code: 0, 1 for anything that went wrong, or what the program gave to ``exit()``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bcc"]:
+        # The script owns the process: its exceptions end it as they would under ``python script.py``.
+        from trapline.cli.bcc import main as run_script
+
+        return run_script(arguments[1:])
+    from trapline.errors import InternalError, TraplineError
+
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except InternalError:
+        raise
+    except TraplineError as error:
+        from trapline.cli.messages import print_error
+
+        print_error(error)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # The reader of our output went away: nothing is wrong, and Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from trapline.cli.options import UsageError, format_help, parse_arguments
+
+    found = parse_arguments(arguments)
+    if found.help:
+        sys.stdout.write(format_help())
+        return EXIT_OK
+    if found.version:
+        from trapline import __version__
+
+        sys.stdout.write(f"trapline {__version__}\n")
+        return EXIT_OK
+    if found.info:
+        from trapline.cli.info import print_info
+
+        return print_info()
+    if found.list:
+        from trapline.cli.listing import print_listing
+
+        return print_listing(found)
+    if found.program is None and found.file is None:
+        raise UsageError("no program to run", hint="give a file, or a program with -e; trapline --help explains")
+    from trapline.cli.run import run_program
+
+    return run_program(found)

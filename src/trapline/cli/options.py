@@ -29,7 +29,9 @@ OPTIONS = (
     Option(("-B",), "MODE", "output buffering: line (default on a terminal), full, none"),
     Option(("-q", "--quiet"), "", "no messages of our own"),
     Option(("-v", "--verbose"), "", "verbose messages; with -l the probes' arguments"),
-    Option(("-d", "--debug"), "STAGE", "print a compiler stage: ast, types, ir, codegen, codegen-opt, dis, verifier, all"),
+    Option(
+        ("-d", "--debug"), "STAGE", "print a compiler stage: ast, types, ir, codegen, codegen-opt, dis, verifier, all"
+    ),
     Option(("-k", "--warnings"), "", "report failing helper calls at run time (-kk: all of them)"),
     Option(("--no-warnings",), "", "no warnings"),
     Option(("--unsafe",), "", "allow probes on raw addresses and functions with side effects"),
@@ -172,12 +174,14 @@ def format_help() -> str:
     ]
     for option in OPTIONS:
         if not option.hidden:
-            lines.append(f"    {', '.join(option.names) + (' ' + option.value if option.value else ''):<27} {option.help}")
+            lines.append(
+                f"    {', '.join(option.names) + (' ' + option.value if option.value else ''):<27} {option.help}"
+            )
     lines += [
         "",
         "EXAMPLES:",
         "    trapline -l 'kprobe:*sleep*'",
-        "        list the kernel functions with \"sleep\" in their name",
+        '        list the kernel functions with "sleep" in their name',
         "    trapline -e 'kprobe:do_nanosleep { printf(\"%s sleeps, pid %d\\n\", comm, pid); }'",
         "        say who sleeps",
         "    trapline -e 'kprobe:do_sys_openat2 { printf(\"%s\\n\", str(args.filename)); }'",

@@ -30,7 +30,7 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache:
-        """Return the user's cache, or a disabled one when there is no safe place for it (``TRAPLINE_CACHE=off`` too)."""
+        """Return the user's cache; a disabled one with ``TRAPLINE_CACHE=off``, or when there is no safe place."""
         setting = os.environ.get("TRAPLINE_CACHE", "")
         if setting == "off":
             return cls(None)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trapline.engine.cache import Cache
-from trapline.engine.recording import Fact, RecordingTarget, still_true
 from trapline.errors import DecodeError
 from trapline.ir import serial
 from trapline.ir.spec import ModuleSpec, ObjectSpec
@@ -62,12 +61,11 @@ def compile_source(
     key = _key(source, options, target)
     blob = cache.get(key)
     if blob is not None:
-        found = _decode(blob, source, target)
+        found = _decode(blob, source)
         if found is not None:
             return found
-    recorder = RecordingTarget(target)
-    compiled = _compile(source, frontend, recorder, None)
-    cache.put(key, _encode(compiled, recorder))
+    compiled = _compile(source, frontend, target, None)
+    cache.put(key, _encode(compiled))
     return compiled
 
 
@@ -84,29 +82,24 @@ def _key(source: Source, options: str, target: Target) -> str:
     return "\0".join((_VERSION, __version__, source.name, source.text, options, target.identity))
 
 
-def _encode(compiled: Compiled, recorder: RecordingTarget) -> bytes:
-    facts = [[name, list(arguments), answer] for (name, arguments), answer in recorder.facts.items()]
+def _encode(compiled: Compiled) -> bytes:
     warnings = [
         [w.message, None if w.span is None else [w.span.start, w.span.end], list(w.hints)] for w in compiled.warnings
     ]
-    head = json.dumps({"facts": facts, "warnings": warnings}).encode()
+    head = json.dumps(warnings).encode()
     return len(head).to_bytes(4, "little") + head + serial.encode(compiled.object)
 
 
-def _decode(blob: bytes, source: Source, target: Target) -> Compiled | None:
-    """Return what the blob holds, or ``None`` when it is malformed or the machine has changed since."""
+def _decode(blob: bytes, source: Source) -> Compiled | None:
+    """Return what the blob holds, or ``None`` when it is malformed."""
     size = int.from_bytes(blob[:4], "little")
     try:
-        head = json.loads(blob[4 : 4 + size])
-        facts: list[Fact] = [(name, tuple(arguments), answer) for name, arguments, answer in head["facts"]]
         warnings = tuple(
             Diagnostic(message, span and source.span(*span), Severity.WARNING, tuple(hints))
-            for message, span, hints in head["warnings"]
+            for message, span, hints in json.loads(blob[4 : 4 + size])
         )
-        if not still_true(target, facts):
-            return None
         return Compiled(serial.decode(blob[4 + size :], ObjectSpec), warnings)
-    except (DecodeError, ValueError, KeyError, TypeError):
+    except (DecodeError, ValueError, TypeError):
         return None
 
 

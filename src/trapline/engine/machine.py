@@ -29,9 +29,9 @@ class Machine:
     @cached_property
     def target(self) -> LiveTarget:
         """The kernel as a compiler sees it."""
-        from trapline.kernel.target import LiveTarget
+        from trapline.engine.host import live_target
 
-        return LiveTarget()
+        return live_target()
 
     # -- rings and counters
 

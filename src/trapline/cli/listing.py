@@ -1,0 +1,66 @@
+"""``-l``: probes, types, and the attach points of a program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from trapline.cli.options import UsageError
+
+if TYPE_CHECKING:
+    from trapline.cli.options import Arguments
+
+_TYPE_WORDS = ("struct", "union", "enum")
+
+
+def print_listing(found: Arguments) -> int:
+    """Print what ``-l`` asks for; returns the exit code."""
+    if len(found.operands) > 1:
+        raise UsageError(f"-l takes one pattern, not {len(found.operands)}", hint="quote it: trapline -l 'kprobe:*'")
+    pattern = found.operands[0] if found.operands else "*"
+    if found.program is not None or (os.path.isfile(pattern) and ":" not in pattern):
+        return _print_program(found, pattern)
+    word, _, rest = pattern.partition(" ")
+    if word in _TYPE_WORDS and rest.strip():
+        return _print_types(word, rest.strip(), verbose=found.verbose > 0)
+    from trapline.api import live_target
+    from trapline.engine.listing import describe_arguments, list_probes
+
+    target = live_target()
+    lines: list[str] = []
+    for row in list_probes(pattern, target):
+        lines.append(row.name)
+        if found.verbose:
+            lines += [f"    {argument}" for argument in describe_arguments(row, target)]
+    _write(lines)
+    return 0
+
+
+def _print_types(kind: str, pattern: str, *, verbose: bool) -> int:
+    from trapline.api import live_target
+    from trapline.engine.listing import list_types
+
+    lines = []
+    for module, tag, define in list_types(kind, pattern, live_target()):
+        lines.append(f"{module}: {define()}\n" if verbose else f"{kind} {tag}")
+    _write(list(dict.fromkeys(lines)))
+    return 0
+
+
+def _print_program(found: Arguments, file: str) -> int:
+    """List the expanded attach points of a program."""
+    from trapline.api import list_program
+    from trapline.cli.run import read_program
+    from trapline.source import Source
+
+    if found.program is None:
+        found.file = file
+    name, text = read_program(found)
+    _write(list_program(Source(name, text), unsafe=found.unsafe))
+    return 0
+
+
+def _write(lines: list[str]) -> None:
+    if lines:
+        sys.stdout.write("\n".join(lines) + "\n")

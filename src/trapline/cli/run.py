@@ -1,0 +1,135 @@
+"""Run a program: compile, attach, print until it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trapline.cli.messages import print_message, print_warnings
+from trapline.cli.options import UsageError
+from trapline.errors import TraplineError, VerifierError
+
+if TYPE_CHECKING:
+    from trapline.api import Session
+    from trapline.cli.options import Arguments
+    from trapline.runtime.output.protocol import Output
+
+_STAGES = ("ast", "types", "ir", "codegen", "codegen-opt", "dis", "libbpf", "verifier", "parse", "all")
+
+
+def read_program(found: Arguments) -> tuple[str, str]:
+    """Return (name, text) of the program; ``-e`` and ``-`` are called ``stdin``, as in bpftrace.
+
+    Raises:
+        TraplineError: the file cannot be read or is not text.
+    """
+    if found.program is not None:
+        return "stdin", found.program
+    assert found.file is not None
+    try:
+        if found.file == "-":
+            return "stdin", sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        with open(found.file, "rb") as file:
+            return found.file, file.read().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise TraplineError(f"cannot read the program '{found.file}': {error.strerror}") from None
+
+
+def make_output(found: Arguments) -> Output:
+    """Return where and how the run prints."""
+    from trapline.runtime.output.sink import Sink
+
+    target = 1
+    if found.output is not None:
+        try:
+            target = os.open(found.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise TraplineError(f"cannot write to '{found.output}' (-o): {error.strerror}") from None
+    out, err = Sink(target, found.buffering or "line"), Sink(2, "none")
+    if found.format == "json":
+        from trapline.runtime.output.json import JsonOutput
+
+        return JsonOutput(out, quiet=found.quiet, warnings=not found.no_warnings)
+    from trapline.runtime.output.text import TextOutput
+
+    return TextOutput(out, err, quiet=found.quiet, warnings=not found.no_warnings)
+
+
+def run_program(found: Arguments) -> int:
+    """Run what the command line asks for; returns the exit code."""
+    unknown = [stage for stage in found.debug if stage not in _STAGES]
+    if unknown:
+        raise UsageError(f"-d: no stage '{unknown[0]}'", hint=f"stages are {', '.join(_STAGES)}")
+    from trapline.api import Session
+
+    name, text = read_program(found)
+    wanted = re.compile(found.probe_filter) if found.probe_filter is not None else None
+    try:
+        session = Session(
+            text,
+            args=found.operands,
+            pid=found.pid,
+            command=found.command,
+            unsafe=found.unsafe,
+            name=name,
+            output=make_output(found),
+            report_faults=found.warnings,
+            dump=_make_dump(found.debug) if found.debug else None,
+            keep=None if wanted is None else lambda label: wanted.search(label) is not None,
+        )
+    except VerifierError as error:
+        _explain(error, verbose=found.verbose > 0)
+        return 1
+    with session:
+        if not found.no_warnings:
+            print_warnings(session.warnings)
+        if found.debug and {"verifier", "all"} & set(found.debug):
+            for program, log in session.engine.verifier_logs:
+                sys.stdout.write(f"\nVerifier log: {program}\n{log}\n")
+        if found.debug:
+            return 0
+        return _run(session, dry_run=found.dry_run)
+
+
+def _run(session: Session, *, dry_run: bool) -> int:
+    # A signal that comes while attaching must not be lost: it ends the run as soon as it starts.
+    handlers = {number: signal.signal(number, lambda *_: session.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: session.engine.signal())
+    try:
+        count = session.engine.attach()
+        session.output.attached_probes(count)
+        if os.environ.get("__BPFTRACE_NOTIFY_PROBES_ATTACHED"):
+            session.output.printf(b"__BPFTRACE_NOTIFY_PROBES_ATTACHED\n")
+            session.output.flush()
+        if dry_run:
+            return 0
+        session.engine.release()
+        return session.engine.run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _make_dump(stages: tuple[str, ...]) -> Callable[[str, str], None]:
+    def dump(stage: str, text: str) -> None:
+        if stage in stages or "all" in stages:
+            sys.stdout.write(f"\n{stage}\n{'-' * len(stage)}\n{text.rstrip()}\n")
+
+    return dump
+
+
+def _explain(error: VerifierError, *, verbose: bool) -> None:
+    """Print a rejection: the place in the program, the summary, and the log on request."""
+    from trapline.source import Diagnostic, Span
+
+    hints = [error.hint] if error.hint else []
+    if not verbose:
+        hints.append("-v shows the verifier's log")
+    span = error.span if isinstance(error.span, Span) else None
+    print_message(Diagnostic(error.message, span, hints=tuple(hints)).render())
+    if verbose:
+        sys.stderr.write(error.log.rstrip() + "\n")

@@ -1,0 +1,315 @@
+"""What can be probed, by pattern: a table of probe kinds, each with how it is listed and what arguments it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trapline.abi.perf import HARDWARE_ALIASES, HARDWARE_EVENTS, SOFTWARE_ALIASES, SOFTWARE_EVENTS
+from trapline.btf import types as t
+from trapline.errors import NoSuchProbeError, TargetError
+from trapline.kernel.patterns import compile_pattern, is_pattern
+from trapline.syscall.machine import btf_modules
+
+if TYPE_CHECKING:
+    from trapline.btf import Btf
+    from trapline.kernel.target import LiveTarget
+
+_VMLINUX = "vmlinux"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A probe: its name, and where its arguments are described (`module`, `symbol`)."""
+
+    name: str
+    kind: str
+    module: str
+    symbol: str
+
+
+# A kind's lister gets the target and the patterns of the two parts behind the kind (an absent first part is "").
+_Lister = Callable[["LiveTarget", str, str], Iterable[tuple[str, str, str]]]
+_Describer = Callable[["LiveTarget", Listed], list[str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of probe.
+
+    Args:
+        name, aliases: as it is written.
+        lister: yields (name behind the kind, module or category, symbol).
+        describe: returns the arguments, a C declaration each.
+        in_all: whether a listing of everything has it.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    lister: _Lister
+    describe: _Describer
+    in_all: bool = True
+
+
+def _functions(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
+    seen = set()
+    for found_module, function in target.probes.match_functions(name, module):
+        label = f"{found_module}:{function}" if module else function
+        if label not in seen:
+            seen.add(label)
+            yield label, found_module, function
+
+
+def _btf_functions(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
+    for found_module, function in target.probes.match_functions(name, module):
+        btf = target.module_btf(found_module)
+        if btf is not None and btf.func(function) is not None:
+            yield f"{found_module}:{function}", found_module, function
+
+
+def _tracepoints(target: LiveTarget, category: str, name: str) -> Iterator[tuple[str, str, str]]:
+    for found_category, event in target.probes.match_tracepoints(category or "*", name):
+        yield f"{found_category}:{event}", found_category, event
+
+
+def _raw_tracepoints(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
+    prefix = "btf_trace_"
+    matches, matches_module = compile_pattern(name).match, compile_pattern(module or "*").match
+    for found_module, btf in _all_btf(target):
+        if matches_module(found_module):
+            for event in _typedefs(btf, prefix):
+                if matches(event):
+                    yield f"{found_module}:{event}", found_module, event
+
+
+def _all_btf(target: LiveTarget) -> Iterator[tuple[str, Btf]]:
+    if target.has_btf:
+        yield _VMLINUX, target.btf
+        for module in btf_modules():
+            btf = target.module_btf(module)
+            if btf is not None:
+                yield module, btf
+
+
+def _typedefs(btf: Btf, prefix: str) -> list[str]:
+    names = (btf.name_of(type_id) for type_id in btf.ids(t.Typedef))
+    return [name[len(prefix) :] for name in names if name.startswith(prefix)]
+
+
+def _perf(events: dict[str, int], aliases: dict[str, str]) -> _Lister:
+    def lister(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
+        # The part behind the event is its count: "software:faults:100".
+        matches = compile_pattern(first or name).match
+        for event in (*events, *aliases):
+            if matches(event):
+                yield f"{event}:", "", event
+
+    return lister
+
+
+def _units(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
+    matches = compile_pattern(first or name).match
+    for unit in ("hz", "ms", "s", "us"):
+        if matches(unit):
+            yield f"{unit}:", "", unit
+
+
+def _iterators(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
+    prefix = "bpf_iter__"
+    matches = compile_pattern(name).match
+    for module, btf in _all_btf(target):
+        for type_id in btf.ids(t.Struct):
+            tag = btf.name_of(type_id)
+            if tag.startswith(prefix) and matches(tag[len(prefix) :]):
+                yield tag[len(prefix) :], module, tag
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _spaced(declaration: str) -> str:
+    """Put a space between a pointer's star and the name, as bpftrace shows declarations: ``struct file * file``."""
+    head, _, name = declaration.rpartition(" ")
+    stars = len(name) - len(name.lstrip("*"))
+    return f"{head} {name[:stars]} {name[stars:]}" if stars else declaration
+
+
+def _parameters(target: LiveTarget, row: Listed) -> list[str]:
+    btf = target.module_btf(row.module)
+    function = None if btf is None else btf.func(row.symbol)
+    if btf is None or function is None:
+        return []
+    return [
+        _spaced(btf.type_name(param.type, param.name or f"arg{index}"))
+        for index, param in enumerate(btf.params(function))
+    ]
+
+
+def _return_value(target: LiveTarget, row: Listed) -> list[str]:
+    btf = target.module_btf(row.module)
+    function = None if btf is None else btf.func(row.symbol)
+    if btf is None or function is None:
+        return []
+    result = btf.proto(function).ret
+    return [] if result == 0 else [_spaced(btf.type_name(result, "retval"))]
+
+
+def _parameters_and_return(target: LiveTarget, row: Listed) -> list[str]:
+    return _parameters(target, row) + _return_value(target, row)
+
+
+def _tracepoint_fields(target: LiveTarget, row: Listed) -> list[str]:
+    try:
+        fields = target.tracepoint_format(row.module, row.symbol).fields
+    except NoSuchProbeError:
+        return []
+    return [_spaced(field.declaration) for field in fields if not field.common]
+
+
+def _raw_parameters(target: LiveTarget, row: Listed) -> list[str]:
+    btf = target.module_btf(row.module)
+    if btf is None:
+        return []
+    type_id = btf.find(f"btf_trace_{row.symbol}")
+    if type_id is None:
+        return []
+    pointer = btf.type(btf.expect(type_id, t.Typedef).target)
+    if not isinstance(pointer, t.Ptr):
+        return []
+    proto = btf.type(pointer.target)
+    if not isinstance(proto, t.FuncProto):
+        return []
+    # The first parameter is the probe's private data.
+    names = _trace_names(btf, row.symbol, len(proto.params) - 1)
+    return [_spaced(btf.type_name(p.type, name)) for p, name in zip(proto.params[1:], names, strict=True)]
+
+
+def _trace_names(btf: Btf, event: str, count: int) -> list[str]:
+    """Return the parameters' names, which only the kernel's own handler function keeps."""
+    for prefix in ("__bpf_trace_", "perf_trace_", "trace_event_raw_event_"):
+        function = btf.func(prefix + event)
+        if function is not None:
+            names = [p.name for p in btf.params(function)][1:]
+            if len(names) == count and all(names):
+                return names
+    return [f"arg{index}" for index in range(count)]
+
+
+def _iterator_context(target: LiveTarget, row: Listed) -> list[str]:
+    btf = target.module_btf(row.module)
+    struct = None if btf is None else btf.struct(row.symbol)
+    if btf is None or struct is None:
+        return []
+    return [_spaced(btf.type_name(field.type, field.name)) for field in btf.fields(struct) if field.name != "meta"]
+
+
+def _none(target: LiveTarget, row: Listed) -> list[str]:
+    return []
+
+
+KINDS = (
+    Kind("fentry", ("f", "kfunc"), _btf_functions, _parameters),
+    Kind("fexit", ("fr", "kretfunc"), _btf_functions, _parameters_and_return, in_all=False),
+    Kind("hardware", ("h",), _perf(HARDWARE_EVENTS, HARDWARE_ALIASES), _none),
+    Kind("interval", ("i",), _units, _none, in_all=False),
+    Kind("iter", ("it",), _iterators, _iterator_context),
+    Kind("kprobe", ("k",), _functions, _parameters),
+    Kind("kretprobe", ("kr",), _functions, _parameters_and_return, in_all=False),
+    Kind("profile", ("p",), _units, _none, in_all=False),
+    Kind("rawtracepoint", ("rt",), _raw_tracepoints, _raw_parameters),
+    Kind("software", ("s",), _perf(SOFTWARE_EVENTS, SOFTWARE_ALIASES), _none),
+    Kind("tracepoint", ("t",), _tracepoints, _tracepoint_fields),
+)
+_BY_NAME = {name: kind for kind in KINDS for name in (kind.name, *kind.aliases)}
+
+
+def list_probes(pattern: str, target: LiveTarget) -> list[Listed]:
+    """Return the probes that a pattern matches, sorted by kind and name.
+
+    Args:
+        pattern: ``kind:name``, ``kind:module:name``, or a glob of names (of all kinds); several separated by commas.
+        target: the running kernel.
+
+    Raises:
+        TargetError: what the listing needs is missing or may not be read.
+    """
+    rows: dict[str, Listed] = {}
+    for part in pattern.split(","):
+        for kind, first, name in _selections(part.strip()):
+            for label, module, symbol in kind.lister(target, first, name):
+                row = Listed(f"{kind.name}:{label}", kind.name, module, symbol)
+                rows.setdefault(row.name, row)
+    return sorted(rows.values(), key=lambda row: row.name)
+
+
+def _selections(pattern: str) -> Iterator[tuple[Kind, str, str]]:
+    head, _, rest = pattern.partition(":")
+    if not rest and ":" not in pattern:
+        if head in _BY_NAME and not is_pattern(head):
+            yield _BY_NAME[head], "", "*"
+            return
+        for kind in KINDS:
+            if kind.in_all:
+                yield kind, "", head
+        return
+    first, colon, name = rest.partition(":")
+    if not colon:
+        first, name = "", first
+    chosen = _BY_NAME.get(head.lower())
+    if chosen is not None:
+        yield chosen, first, name or "*"
+    elif is_pattern(head):
+        matches = compile_pattern(head).match
+        for kind in KINDS:
+            if kind.in_all and matches(kind.name):
+                yield kind, first, name or "*"
+    else:
+        known = ", ".join(kind.name for kind in KINDS)
+        raise TargetError(f"there is no probe type '{head}'", hint=f"types that can be listed: {known}")
+
+
+def describe_arguments(row: Listed, target: LiveTarget) -> list[str]:
+    """Return a listed probe's arguments as C declarations; nothing when they are unknown."""
+    return _BY_NAME[row.kind].describe(target, row)
+
+
+_TYPE_KINDS: dict[str, tuple[type[t.Struct | t.Union | t.Enum | t.Enum64], ...]] = {
+    "struct": (t.Struct,),
+    "union": (t.Union,),
+    "enum": (t.Enum, t.Enum64),
+}
+
+
+def list_types(kind: str, pattern: str, target: LiveTarget) -> Iterator[tuple[str, str, Callable[[], str]]]:
+    """Yield (module, tag, function that returns the C definition) of the types whose tag matches.
+
+    Args:
+        kind: ``struct``, ``union`` or ``enum``.
+        pattern: a glob.
+        target: the running kernel.
+    """
+    kinds = _TYPE_KINDS[kind]
+    found: dict[str, list[tuple[str, Btf, int]]] = {}
+    if is_pattern(pattern):
+        matches = compile_pattern(pattern).match
+        for module, btf in _all_btf(target):
+            for type_id in btf.ids(*kinds):
+                tag = btf.name_of(type_id)
+                if tag and matches(tag):
+                    found.setdefault(tag, []).append((module, btf, type_id))
+    else:
+        for module, btf in _all_btf(target):
+            exact = btf.find(pattern, *kinds)
+            if exact is not None:
+                found.setdefault(pattern, []).append((module, btf, exact))
+                break
+    for tag in sorted(found):
+        for module, btf, type_id in found[tag]:
+
+            def define(btf: Btf = btf, type_id: int = type_id) -> str:
+                from trapline.btf.dump import format_type
+
+                return format_type(btf, type_id)
+
+            yield module, tag, define

@@ -1,0 +1,311 @@
+"""`EngineSession`: a compiled program from load to close."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from trapline.engine.child import Child
+from trapline.engine.machine import machine
+from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
+from trapline.ir.spec import LOST, RING, AttachPoint, ObjectSpec, SpecialAttach
+from trapline.kernel.link import Link
+from trapline.kernel.missed import MissedHits
+from trapline.kernel.object import LoadedObject, load_object
+from trapline.kernel.program import Program
+from trapline.runtime.loop import EventLoop
+from trapline.runtime.losses import LostEvents
+from trapline.runtime.maps import MapView
+from trapline.runtime.names import Names
+from trapline.runtime.output.protocol import Location, Output
+from trapline.runtime.symbols import KernelSymbols, UserSymbols
+from trapline.runtime.typed import TypedEvent
+from trapline.source import Source
+from trapline.syscall.process import open_pidfd
+from trapline.syscall.ringbuf import RingBuffer
+
+if TYPE_CHECKING:
+    from trapline.kernel.target import LiveTarget
+    from trapline.syscall.fd import Fd
+
+# Mechanisms whose kernel lists run the last attached program first: attaching backwards makes programs on one place run
+# in the order of the text.
+_LAST_FIRST = ("KprobeAttach", "UprobeAttach", "TrampolineAttach")
+
+
+class EngineSession:
+    """A loaded program.  Everything that it makes in the kernel ends with `close`, or with the process.
+
+    Args:
+        spec: the compiled program.
+        target: the running kernel.
+        output: shows what happens.
+        pid: a process whose end ends the run.
+        child: a held command, owned from here on: it runs while the probes are attached; its end ends the run.
+        on_event: takes printed values as typed events (the object must be compiled with ``typed_events``).
+        report_faults: report all failing helper calls.
+        verifier_log: keep the verifier's log of successful loads.
+        keep: tells by its label whether an attach point is wanted (``--probe-filter``).
+
+    Raises:
+        TraplineError: the program could not be loaded; nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        spec: ObjectSpec,
+        target: LiveTarget,
+        output: Output,
+        *,
+        pid: int | None = None,
+        child: Child | None = None,
+        on_event: Callable[[TypedEvent], object] | None = None,
+        report_faults: bool = False,
+        verifier_log: bool = False,
+        keep: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.output = output
+        self.target = target
+        self._keep = keep
+        self._source = Source(spec.source_name, spec.source_text)
+        self._stack = contextlib.ExitStack()
+        self._links: list[Link] = []
+        self._attached = False
+        self._finished = False
+        self._child = child
+        if child is not None:
+            self._stack.callback(child.close)
+        try:
+            self._pidfd: Fd | None = None
+            if pid is not None:
+                self._pidfd = self._stack.enter_context(open_pidfd(pid))
+            self._object: LoadedObject = self._load(spec, target, verifier_log)
+            self._stack.callback(self._object.close)
+            self.names = Names(
+                kernel=KernelSymbols(lambda: target.symbols),
+                user=UserSymbols(lambda path: machine().file_functions(path)),
+                probe_names=spec.probe_names,
+            )
+            self._loop = self._make_loop(on_event, report_faults)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _load(self, spec: ObjectSpec, target: LiveTarget, verifier_log: bool) -> LoadedObject:
+        try:
+            return load_object(spec, target, log_level=2 if verifier_log else 0)
+        except VerifierError as error:
+            # The kernel half knows character offsets; the text that they belong to is here.
+            if isinstance(error.span, tuple):
+                error.span = self._source.span(*error.span)
+            raise
+
+    def _make_loop(self, on_event: Callable[[TypedEvent], object] | None, report_faults: bool) -> EventLoop:
+        ring: RingBuffer | None = None
+        ring_fd = -1
+        ring_map = self._object.maps.get(RING)
+        if ring_map is not None:
+            ring_fd = ring_map.fd.fileno()
+            ring = RingBuffer(ring_fd, ring_map.spec.max_entries)
+            self._stack.callback(ring.close)
+        loop = EventLoop(
+            self.spec,
+            ring=ring,
+            ring_fd=ring_fd,
+            maps=self._object.maps,
+            output=self.output,
+            namer=self.names,
+            locate=self._locate,
+            on_event=on_event,
+            report_faults=report_faults,
+        )
+        self._stack.callback(loop.close)
+        return loop
+
+    def _locate(self, span: tuple[int, int]) -> Location:
+        found = self._source.span(*span)
+        line, column = self._source.position(found.start)
+        text = self._source.line(line)
+        width = max(1, min(found.end - found.start, len(text) - column + 1))
+        context = f"{text}\n{' ' * (column - 1)}{'~' * width}"
+        return Location(found.location(), self._source.name, line, column, context)
+
+    # -- life
+
+    def attach(self) -> int:
+        """Run the ``begin`` probes, attach all others, and let the command go.
+
+        Returns:
+            How many probes are attached.
+
+        Raises:
+            TargetError, AttachError: a probe that is not optional cannot be attached; the others are detached again.
+        """
+        self._check()
+        if self._attached:
+            return self.attached
+        self._attached = True
+        self._run_special("begin")
+        for program, point in self._in_order():
+            self._attach(program, point)
+        if self._pidfd is not None:
+            self._loop.watch(self._pidfd.fileno())
+        if self._child is not None:
+            self._loop.watch(self._child.pidfd)
+        return self.attached
+
+    def _attach(self, program: Program, point: AttachPoint) -> None:
+        try:
+            link = self._object.attach(program, point)
+        except (TargetError, KernelError) as error:
+            if not point.optional:
+                raise
+            self.output.warning(str(error))
+            return
+        self._links.append(link)
+        for skipped in link.skipped:
+            self.output.warning(f"{point.label}: left out {skipped.symbol}: {skipped.reason}")
+        for warning in link.warnings:
+            self.output.warning(warning)
+
+    def release(self) -> None:
+        """Let the command (``-c``) run."""
+        if self._child is not None:
+            self._child.release()
+
+    @property
+    def attached(self) -> int:
+        """How many probes are attached; each function of a wildcard counts, and ``begin`` and ``end`` do."""
+        special = sum(1 for _ in self._specials("begin", "end", "signal"))
+        return special + sum(link.count for link in self._links if not link.label.startswith("."))
+
+    def _points(self) -> Iterator[tuple[Program, AttachPoint]]:
+        for program in self._object.programs.values():
+            for point in program.spec.attach_points:
+                if self._keep is None or self._keep(point.label):
+                    yield program, point
+
+    def _specials(self, *when: str) -> Iterator[tuple[Program, AttachPoint]]:
+        for program, point in self._points():
+            if isinstance(point.attach, SpecialAttach) and point.attach.when in when:
+                yield program, point
+
+    def _in_order(self) -> list[tuple[Program, AttachPoint]]:
+        first: list[tuple[Program, AttachPoint]] = []
+        last: list[tuple[Program, AttachPoint]] = []
+        for program, point in self._points():
+            if isinstance(point.attach, SpecialAttach):
+                continue
+            backwards = type(point.attach).__name__ in _LAST_FIRST and not getattr(point.attach, "retprobe", False)
+            (last if backwards else first).append((program, point))
+        # What an internal program prepares (a return probe's arguments) must be there before it is needed.
+        internal = [row for row in last + first if row[1].label.startswith(".")]
+        rest = [row for row in first if row not in internal] + [row for row in reversed(last) if row not in internal]
+        return internal + rest
+
+    def _run_special(self, when: str) -> None:
+        for program, _ in self._specials(when):
+            program.run()
+
+    def signal(self) -> None:
+        """Run the ``self:signal`` probes."""
+        self._run_special("signal")
+
+    def run(self) -> int:
+        """Handle events until the run ends, then `finish`.
+
+        Returns:
+            What the program gave to ``exit()``, else 0.
+        """
+        self._check()
+        self._loop.run()
+        self.finish()
+        return self._loop.exit_code
+
+    def events(self, queue: deque[TypedEvent], timeout: float | None = None) -> Iterator[TypedEvent]:
+        """Yield what `on_event` put into `queue`, as it comes, until the run ends.
+
+        Args:
+            queue: where ``on_event`` puts the events.
+            timeout: end the iteration (not the run) when this many seconds pass without an event.
+        """
+        self._check()
+        quiet_since = time.monotonic()
+        while True:
+            while queue:
+                yield queue.popleft()
+                quiet_since = time.monotonic()
+            rest = None if timeout is None else timeout - (time.monotonic() - quiet_since)
+            if rest is not None and rest <= 0:
+                return
+            if not self._loop.step(rest):
+                self.finish()
+                while queue:
+                    yield queue.popleft()
+                return
+
+    def stop(self) -> None:
+        """End the run soon; may be called from a signal handler or another thread."""
+        self._loop.stop()
+
+    def finish(self) -> None:
+        """Detach, handle what was sent before, run the ``end`` probes, and report losses and maps."""
+        if self._finished:
+            return
+        self._finished = True
+        self._object.detach()
+        self._loop.settle()
+        self._run_special("end")
+        self._loop.drain()
+        for missed in self.missed:
+            if missed.count:
+                self.output.missed_hits(missed.label, missed.count, missed.reason)
+        self._loop.finish()
+
+    def close(self) -> None:
+        """Detach and free everything; closing twice is allowed."""
+        self._finished = True
+        self._stack.close()
+        self._closed = True
+
+    _closed = False
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClosedError("the session is closed")
+
+    # -- results
+
+    @property
+    def maps(self) -> Mapping[str, MapView]:
+        """The program's maps by name (``@x``), as mappings."""
+        self._check()
+        return {
+            name: MapView(found, self.names)
+            for name, found in self._object.maps.items()
+            if found.spec.value is not None and not name.startswith(".")
+        }
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Events that did not fit into the ring buffer, by probe; exact."""
+        self._check()
+        if LOST not in self._object.maps:
+            return {}
+        return LostEvents(self._object.maps[LOST], [p.label or p.name for p in self.spec.programs]).by_probe()
+
+    @property
+    def missed(self) -> list[MissedHits]:
+        """Hits that the kernel did not pass on, by probe, as far as this kernel counts them."""
+        self._check()
+        return self._object.missed()
+
+    @property
+    def verifier_logs(self) -> Iterator[tuple[str, str]]:
+        """(program, log) of what the verifier said, when it was asked to keep it."""
+        for program in self._object.programs.values():
+            yield program.name, program.log
