@@ -85,6 +85,7 @@ class EventLoop:
         readers = {name: MapReader(raw, namer) for name, raw in maps.items() if raw.spec.value is not None}
         self._readers = readers
         self._context = Context(spec, output, namer, readers, self._exit, locate, on_event, on_raw or {})
+        output.trailer = self._context.trailer
         self._handlers: list[Handler] = make_handlers(self._context)
         self._lost = LostEvents(maps[LOST], self._context.probes) if LOST in maps else None
         self._faults = Faults(maps[FAULTS]) if FAULTS in maps and spec.faults else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -11,6 +12,8 @@ from trapline.syscall.process import MemoryMap, parse_memory_maps
 
 # A symbol of an ELF file: its offset in the file, its size in bytes (0 when unknown), its name.
 FileSymbol = tuple[int, int, str]
+
+_FAR = 1 << 24  # no kernel symbol is so large: an address further behind one belongs to none
 
 
 class Symbol(NamedTuple):
@@ -62,25 +65,41 @@ class KernelTable(Protocol):
 class KernelSymbols:
     """The running kernel's symbols, read when the first one is asked for.
 
+    A BPF program or a module may have come since the table was read: an address far behind its symbol makes us read
+    again, but not more often than once a second.
+
     Args:
-        load: reads the table.
+        load: returns the table; it may be one that was read before.
+        reload: reads the table.
     """
 
-    def __init__(self, load: Callable[[], KernelTable] = read_kallsyms) -> None:
+    def __init__(
+        self, load: Callable[[], KernelTable] = read_kallsyms, reload: Callable[[], KernelTable] = read_kallsyms
+    ) -> None:
         self._load = load
+        self._reload = reload
         self._table: KernelTable | None = None
+        self._reloaded_at = float("-inf")
         self._found: dict[int, Symbol | None] = {}
 
     def find(self, address: int) -> Symbol | None:
-        """Return the symbol that covers `address`, or ``None`` (below all of them, or they are hidden)."""
+        """Return the symbol that covers `address`, or ``None`` (below all of them, far behind one, or hidden)."""
         if address in self._found:
             return self._found[address]
         if self._table is None:
             self._table = self._load()
-        found = self._table.symbolize(address)
-        symbol = Symbol(*found) if found else None
+        symbol = self._covering(address)
+        if symbol is None and address >> 63 and time.monotonic() - self._reloaded_at > 1.0:
+            self._reloaded_at = time.monotonic()
+            self._table = self._reload()
+            symbol = self._covering(address)
         self._found[address] = symbol
         return symbol
+
+    def _covering(self, address: int) -> Symbol | None:
+        assert self._table is not None
+        found = self._table.symbolize(address)
+        return Symbol(*found) if found and found[1] < _FAR else None
 
 
 def parse_perf_map(text: str) -> list[tuple[int, int, str, str]]:

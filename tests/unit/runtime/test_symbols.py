@@ -24,7 +24,7 @@ ffffffffc0001000 t bpf_prog_63f86cb0000932ab_begin_1\t[bpf]
 
 
 def kernel() -> KernelSymbols:
-    return KernelSymbols(lambda: kallsyms.SymbolTable(KALLSYMS))
+    return KernelSymbols(lambda: kallsyms.SymbolTable(KALLSYMS), lambda: kallsyms.SymbolTable(KALLSYMS))
 
 
 def test_kernel_symbols() -> None:
@@ -42,11 +42,19 @@ def test_kernel_symbols_are_read_once_and_late() -> None:
         loads.append(1)
         return kallsyms.SymbolTable(KALLSYMS)
 
-    symbols = KernelSymbols(load)
+    symbols = KernelSymbols(load, load)
     assert not loads
     symbols.find(0xFFFFFFFF81000104)
     symbols.find(0xFFFFFFFF81000205)
     assert len(loads) == 1
+
+
+def test_kernel_symbols_are_read_again_for_what_came_later() -> None:
+    before = "\n".join(line for line in KALLSYMS.splitlines() if "[bpf]" not in line and "[mod]" not in line)
+    symbols = KernelSymbols(lambda: kallsyms.SymbolTable(before), lambda: kallsyms.SymbolTable(KALLSYMS))
+    assert symbols.find(0xFFFFFFFF81000201) == Symbol("do_two", 1, "")
+    assert symbols.find(0xFFFFFFFFC0001010) == Symbol("bpf_prog_63f86cb0000932ab_begin_1", 16, "bpf")
+    assert symbols.find(0xFFFFFFFFF0001010) is None
 
 
 def test_table_respects_sizes() -> None:

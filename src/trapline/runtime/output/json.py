@@ -21,14 +21,14 @@ class JsonOutput:
     Args:
         out: where everything goes, warnings too.
         quiet: no ``attached_probes``.
-        trailer: appended to strings that fill their field.
+        trailer: appended to strings that fill their field, until the program's configuration says otherwise.
         warnings: whether failures at run time are reported.
     """
 
     def __init__(self, out: Sink, *, quiet: bool = False, trailer: bytes = b"..", warnings: bool = True) -> None:
         self._out = out
         self._quiet = quiet
-        self._trailer = trailer
+        self.trailer = trailer
         self._warnings = warnings
         self._values: dict[Value, Json] = {}
         self._keys: dict[Value, Json] = {}
@@ -72,7 +72,7 @@ class JsonOutput:
         else:
             key = self._keys.get(spec.key)
             if key is None:
-                key = self._keys[spec.key] = make_key_json(spec.key, self._trailer)
+                key = self._keys[spec.key] = make_key_json(spec.key, self.trailer)
             data = "{" + ", ".join([f"{key(name)}: {show(item)}" for name, item in items]) + "}"
         self._data(kind, f"{{{json_string(spec.name)}: {data}}}")
 
@@ -147,7 +147,7 @@ class JsonOutput:
     def _value(self, layout: Value) -> Json:
         show = self._values.get(layout)
         if show is None:
-            show = self._values[layout] = make_json(layout, self._trailer)
+            show = self._values[layout] = make_json(layout, self.trailer)
         return show
 
 

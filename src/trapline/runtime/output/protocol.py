@@ -35,6 +35,9 @@ class Output(Protocol):
     Strings of the traced system are bytes, and pass through as they are.
     """
 
+    trailer: bytes
+    """What is appended to strings that fill their field; set before anything is shown."""
+
     @property
     def broken(self) -> bool:
         """Whether nobody reads any more (EPIPE): the run should end."""

@@ -19,7 +19,7 @@ class TextOutput:
         out: data.
         err: notices, warnings, errors.
         quiet: no "Attached N probes".
-        trailer: appended to strings that fill their field.
+        trailer: appended to strings that fill their field, until the program's configuration says otherwise.
         warnings: whether failures at run time are reported.
     """
 
@@ -29,7 +29,7 @@ class TextOutput:
         self._out = out
         self._err = err
         self._quiet = quiet
-        self._trailer = trailer
+        self.trailer = trailer
         self._warnings = warnings
         self._texts: dict[Value, Text] = {}
         self._key_texts: dict[Value, Text] = {}
@@ -66,7 +66,7 @@ class TextOutput:
             return
         key_text = self._key_texts.get(spec.key)
         if key_text is None:
-            key_text = self._key_texts[spec.key] = make_key_text(spec.key, self._trailer)
+            key_text = self._key_texts[spec.key] = make_key_text(spec.key, self.trailer)
         for key, item in items:
             self._out.write(b"%b[%b]%b%b%b" % (name, key_text(key), separator, text(item), end))
 
@@ -144,7 +144,7 @@ class TextOutput:
     def _text(self, layout: Value) -> Text:
         text = self._texts.get(layout)
         if text is None:
-            text = self._texts[layout] = make_text(layout, self._trailer)
+            text = self._texts[layout] = make_text(layout, self.trailer)
         return text
 
 
