@@ -35,7 +35,7 @@ class Target(Protocol):
 
     @property
     def identity(self) -> str:
-        """What a compiled program may depend on (kernel build, BTF, boot where symbols matter): part of the cache key."""
+        """A digest of all that a compiled program may depend on (kernel build, boot, modules, privileges): the cache's key."""
 
     @property
     def btf(self) -> Btf:
