@@ -12,14 +12,13 @@ import pytest
 from hypothesis import settings
 from tests.harness.features import FEATURES, INSTALLED, has_feature
 from tests.harness.leaks import find_leaks, take_snapshot
+from tests.harness.limits import scaled
 from tests.harness.results import LACKS, ResultFile
 
 # unset: kernel tests run where they can and say why not elsewhere; 1: an obstacle is a failure; 0: they do not run.
 MODE = os.environ.get("TRAPLINE_KERNEL_TESTS", "")
 REQUIRED = MODE == "1"
 IN_GUEST = bool(os.environ.get("TRAPLINE_GUEST"))
-# The guests are emulated: 15 to 25 times slower than the machine.
-TIME_SCALE = float(os.environ.get("TRAPLINE_TIME_SCALE", "8" if IN_GUEST else "1"))
 DEFAULT_LIMIT_S = 60.0
 
 
@@ -68,7 +67,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _limit_time(request: pytest.FixtureRequest) -> Iterator[None]:
     marker = request.node.get_closest_marker("limit")
-    limit = (marker.args[0] if marker else DEFAULT_LIMIT_S) * TIME_SCALE
+    limit = scaled(marker.args[0] if marker else DEFAULT_LIMIT_S)
 
     def interrupt(_number: int, _frame: object) -> None:
         raise TestTimeoutError(f"the test took longer than {limit:g} s")

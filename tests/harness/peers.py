@@ -1,4 +1,4 @@
-"""Run the peers, Debian sid's bpftrace and BCC, on the running kernel, in their own root with our ``/proc`` and so on."""
+"""Run the peers, Debian sid's bpftrace and BCC, on the running kernel, in their own root with our ``/proc``."""
 
 from __future__ import annotations
 

@@ -23,10 +23,9 @@ class ResultFile:
         self._lacks: Counter[str] = Counter()
         self._skips: list[str] = []
 
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Remember which tests are kernel tests."""
-        if item.get_closest_marker("kernel") is not None:
-            self._kernel.add(item.nodeid)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember which tests are kernel tests, now that conftest has marked them."""
+        self._kernel = {item.nodeid for item in session.items if item.get_closest_marker("kernel") is not None}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the worst outcome of a test's three phases."""

@@ -28,6 +28,8 @@ _GUEST_PACKAGES = ("qemu-system-x86", "busybox-static", "zstd")
 _KERNEL_PACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 _TEST_PACKAGES = ("bpftool", "debootstrap", "procps")
 _PEER_PACKAGES = ("bpftrace", "python3-bpfcc")
+# A frozen mirror serves indexes that have run out; the signatures are still checked.
+_SNAPSHOT = ("-o", "Acquire::Check-Valid-Until=false")
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _install_peers() -> None:
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         install = ["apt-get", "install", "-y", "--no-install-recommends", *_PEER_PACKAGES]
         env = {"DEBIAN_FRONTEND": "noninteractive"}
-        run_step(f"apt-get update in {root}", ["chroot", root, "apt-get", "update"], env=env, hint=hint)
+        run_step(f"apt-get update in {root}", ["chroot", root, "apt-get", *_SNAPSHOT, "update"], env=env, hint=hint)
         run_step(f"{' '.join(_PEER_PACKAGES)} in {root}", ["chroot", root, *install], env=env, hint=hint)
     else:
         partial = PEERS / f"sid.partial-{os.getpid()}"
