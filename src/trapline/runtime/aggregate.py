@@ -10,29 +10,17 @@ from trapline.ir import values as v
 from trapline.ir.buckets import hist_bounds, lhist_bounds
 from trapline.ir.spec import MapSpec
 from trapline.runtime.decode import Buffer, Decoder, make_decoder, string_bytes
+from trapline.runtime.merge import Merge, make_aggregate, make_sum, quotient
 from trapline.runtime.objects import Bucket, Histogram, Namer, Stats
 
-Merge = Callable[[Buffer], Any]
 Items = Iterable[tuple[Buffer, Buffer]]
 
 _U64 = struct.Struct("<Q")
-_MASK = (1 << 64) - 1
 
 
 def is_per_cpu(spec: MapSpec) -> bool:
     """Tell whether a map has a value for each possible CPU."""
     return spec.type in ("PERCPU_HASH", "PERCPU_ARRAY", "LRU_PERCPU_HASH")
-
-
-def signed64(number: int) -> int:
-    """Return the s64 with the same bits as `number` modulo 2**64."""
-    number &= _MASK
-    return number - (1 << 64) if number >> 63 else number
-
-
-def quotient(number: int, divisor: int) -> int:
-    """Divide as C does: rounded towards zero."""
-    return number // divisor if number >= 0 else -(-number // divisor)
 
 
 def make_merge(value: v.Value, namer: Namer, *, per_cpu: bool = True) -> Merge:
@@ -44,49 +32,15 @@ def make_merge(value: v.Value, namer: Namer, *, per_cpu: bool = True) -> Merge:
         per_cpu: the bytes are one part after the other, each padded to a multiple of 8.
 
     Returns:
-        ``merge(parts)``: the sum, least, greatest, average or `Stats` of an aggregate over all parts; of other layouts
-        the first part's value.
+        ``merge(parts)``: an aggregate's value over all parts; of other layouts the first part's value.
     """
-    if isinstance(value, v.CountV | v.HistV | v.LhistV):
-        return lambda parts: sum(_words(parts)) & _MASK
-    if isinstance(value, v.SumV):
-        if value.signed:
-            return lambda parts: signed64(sum(_words(parts)))
-        return lambda parts: sum(_words(parts)) & _MASK
-    if isinstance(value, v.MinV | v.MaxV):
-        pick = min if isinstance(value, v.MinV) else max
-        code = "q" if value.signed else "Q"
-
-        def extreme(parts: Buffer) -> int:
-            words = _words(parts, code)
-            return pick((words[i] for i in range(0, len(words), 2) if words[i + 1]), default=0)
-
-        return extreme
-    if isinstance(value, v.AvgV | v.StatsV):
-        return _make_average(value)
-    decode = make_decoder(value, namer)
+    merge = make_aggregate(value)
+    if merge is not None:
+        return merge
     if per_cpu and isinstance(value, v.IntV) and value.size == 8:
-        signed = value.signed
-        return lambda parts: signed64(sum(_words(parts))) if signed else sum(_words(parts)) & _MASK
+        return make_sum(value.signed)
+    decode = make_decoder(value, namer)
     return lambda parts: decode(parts, 0)
-
-
-def _make_average(value: v.AvgV | v.StatsV) -> Merge:
-    signed, full = value.signed, isinstance(value, v.StatsV)
-
-    def average(parts: Buffer) -> int | Stats:
-        words = _words(parts)
-        total = sum(words[0::2])
-        total = signed64(total) if signed else total & _MASK
-        count = sum(words[1::2]) & _MASK
-        mean = quotient(total, count) if count else 0
-        return Stats(count, mean, total) if full else mean
-
-    return average
-
-
-def _words(parts: Buffer, code: str = "Q") -> tuple[int, ...]:
-    return struct.unpack_from(f"<{len(parts) // 8}{code}", parts)
 
 
 def make_reader(spec: MapSpec, namer: Namer) -> Callable[[Items], list[tuple[Any, Any]]]:

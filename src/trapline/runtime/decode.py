@@ -11,6 +11,7 @@ from typing import Any
 
 from trapline.errors import DecodeError, InternalError
 from trapline.ir import values as v
+from trapline.runtime.merge import make_aggregate
 from trapline.runtime.objects import (
     Enumerator,
     KernelSymbol,
@@ -42,7 +43,7 @@ def make_decoder(value: v.Value, namer: Namer) -> Decoder:
     """Compile a layout.
 
     Args:
-        value: the layout; aggregates are the business of `trapline.runtime.aggregate`.
+        value: the layout; of an aggregate, one part.
         namer: gives names to addresses, user ids, probes.
 
     Returns:
@@ -228,6 +229,13 @@ def _bits(value: v.BitsV, namer: Namer) -> Decoder:
     return lambda buffer, offset: ((number(buffer, offset) >> shift & mask) ^ sign) - sign
 
 
+def _aggregate(value: v.Value, namer: Namer) -> Decoder:
+    """An element that a record captured: the program merged the CPUs' parts into one."""
+    merge, size = make_aggregate(value), value.size
+    assert merge is not None
+    return lambda buffer, offset: merge(buffer[offset : offset + size])
+
+
 _MAKERS: dict[type, Callable[[Any, Namer], Decoder]] = {
     v.IntV: _int,
     v.BoolV: _bool,
@@ -248,7 +256,10 @@ _MAKERS: dict[type, Callable[[Any, Namer], Decoder]] = {
     v.TupleV: _tuple,
     v.RecordV: _record,
     v.BitsV: _bits,
-    # An element of an aggregate that was captured in a record: the program reduced it already.
-    v.CountV: lambda value, namer: _int(v.IntV(8, False), namer),
-    v.SumV: lambda value, namer: _int(v.IntV(8, value.signed), namer),
+    v.CountV: _aggregate,
+    v.SumV: _aggregate,
+    v.MinV: _aggregate,
+    v.MaxV: _aggregate,
+    v.AvgV: _aggregate,
+    v.StatsV: _aggregate,
 }

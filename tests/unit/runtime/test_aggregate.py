@@ -10,8 +10,9 @@ from tests.unit.runtime.fakes import NAMER, FakeMap, map_spec, u64
 from trapline.ir import values as v
 from trapline.ir.buckets import hist_index
 from trapline.ir.spec import MapSpec
-from trapline.runtime.aggregate import make_merge, make_reader, quotient, top_and_divide
+from trapline.runtime.aggregate import make_merge, make_reader, top_and_divide
 from trapline.runtime.maps import MapView
+from trapline.runtime.merge import quotient
 from trapline.runtime.objects import Bucket, Histogram, Stats
 
 I32, I64, U64 = v.IntV(4), v.IntV(8), v.IntV(8, False)

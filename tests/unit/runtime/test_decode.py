@@ -12,7 +12,7 @@ from trapline.errors import DecodeError
 from trapline.ir import values as v
 from trapline.runtime.decode import make_decoder
 from trapline.runtime.encode import make_encoder
-from trapline.runtime.objects import Enumerator, KernelSymbol, Pointer, Record, Stack, UserSymbol
+from trapline.runtime.objects import Enumerator, KernelSymbol, Pointer, Record, Stack, Stats, UserSymbol
 
 COLOUR = v.EnumV(4, False, "colour", ((0, "RED"), (1, "GREEN"), (1, "ALIAS")))
 STRUCT = v.RecordV((("a", 0, v.IntV(4)), ("b", 8, v.StrV(4))), 12, "s")
@@ -56,6 +56,12 @@ def decoded(value: v.Value, data: bytes, offset: int = 0) -> Any:
         (v.TupleV(((0, v.IntV(4)), (8, v.StrV(8))), 16), struct.pack("<i4x8s", -7, b"x"), (-7, "x")),
         (v.TupleV((), 0), b"", ()),
         (STRUCT, struct.pack("<i4x4s", 1, b"z"), Record({"a": 1, "b": "z"})),
+        (v.CountV(), struct.pack("<Q", 7), 7),
+        (v.SumV(), struct.pack("<q", -7), -7),
+        (v.MinV(), struct.pack("<qQ", -7, 1), -7),
+        (v.MaxV(), struct.pack("<qQ", -7, 0), 0),
+        (v.AvgV(), struct.pack("<qQ", -7, 2), -3),
+        (v.StatsV(), struct.pack("<qQ", -7, 2), Stats(2, -3, -7)),
         (v.BitsV(4, 3, 2, False), struct.pack("<I", 0b11000), 3),
         (v.BitsV(4, 3, 2, True), struct.pack("<I", 0b11000), -1),
         (v.BitsV(4, 3, 2, True), struct.pack("<I", 0b01000), 1),
