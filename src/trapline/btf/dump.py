@@ -10,11 +10,12 @@ struct hrtimer {
 from __future__ import annotations
 
 from trapline.btf import types as t
-from trapline.btf.body import Gap, print_composite, print_enum
+from trapline.btf.body import BytePadder, Gap, print_composite, print_enum
 from trapline.btf.naming import declare, spell_plain
 from trapline.btf.reader import TypeStore
 
 _PADS = (("long", 64), ("int", 32), ("short", 16), ("char", 8))
+_MAX_GAP = 8 * 65536  # bits; more in one place is no C struct's
 
 
 def format_type(btf: TypeStore, type_id: int) -> str:
@@ -63,6 +64,8 @@ def _enum_text(found: t.Enum | t.Enum64, indent: str) -> str:
 
 def pad_with_bitfields(gap: Gap) -> list[str]:
     """Fill a gap with unnamed bitfields of the largest type that has a boundary in it."""
+    if gap.end - gap.start > _MAX_GAP:
+        return BytePadder()(gap)
     name, unit = next((pad for pad in _PADS if _round_up(gap.start, pad[1]) <= gap.end), _PADS[-1])
     boundary = _round_up(gap.start, unit)
     lines = []

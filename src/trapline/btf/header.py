@@ -109,7 +109,7 @@ class _Header:
         self._taken: dict[tuple[str, str], int] = {}
         self._declared: set[str] = set()
         self._complete: dict[int, bool] = {}  # False while in progress
-        self._typedefs: set[int] = set()
+        self._typedefs: set[tuple[int, bool]] = set()  # printed, and whether what they stand for is complete
         self._wanted: list[int] = []
         self._depth = 1  # of braces, where an anonymous struct is spelled
         self._pad = BytePadder()
@@ -140,7 +140,7 @@ class _Header:
         """Print what must precede a use of a type; `full`: its size matters."""
         if depth > _MAX_DEPTH:
             raise DecodeError(f"BTF type {type_id} contains itself")
-        while type_id:
+        for _ in range(_MAX_DEPTH):
             found = self._btf.type(type_id)
             if isinstance(found, t.Ptr):
                 full, type_id = False, found.target
@@ -153,12 +153,14 @@ class _Header:
                     self._need(parameter.type, False, depth + 1)
                 full, type_id = False, found.ret
             elif isinstance(found, t.Typedef):
-                self._need(found.target, full, depth + 1)
-                self._print_typedef(found, type_id)
+                if (type_id, full) not in self._typedefs:
+                    self._need(found.target, full, depth + 1)
+                    self._print_typedef(found, type_id, full)
                 return
             else:
                 self._need_core(found, type_id, full, depth)
                 return
+        raise DecodeError(f"BTF type {type_id} has no end")
 
     def _need_core(self, found: t.BtfType, type_id: int, full: bool, depth: int) -> None:
         if isinstance(found, (t.Struct, t.Union)):
@@ -225,14 +227,13 @@ class _Header:
         names = [self._claim("ordinary", self._rename.get(c.name, c.name), type_id) for c in found.values]
         self._chunks.append(print_enum(found, tag, names) + ";\n\n")
 
-    def _print_typedef(self, found: t.Typedef, type_id: int) -> None:
-        if type_id in self._typedefs:
-            return
-        self._typedefs.add(type_id)
-        name = self._spell(found, type_id)
-        self._depth = 0
-        self._chunks.append(f"typedef {declare(self._btf, found.target, name, spell=self._spell)};\n")
-        self._depth = 1
+    def _print_typedef(self, found: t.Typedef, type_id: int, full: bool) -> None:
+        if (type_id, not full) not in self._typedefs:
+            name = self._spell(found, type_id)
+            self._depth = 0
+            self._chunks.append(f"typedef {declare(self._btf, found.target, name, spell=self._spell)};\n")
+            self._depth = 1
+        self._typedefs.add((type_id, full))
 
     def _forward(self, spelled: str) -> None:
         if spelled not in self._declared:

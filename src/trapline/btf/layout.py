@@ -10,6 +10,7 @@ from trapline.btf.reader import TypeStore
 from trapline.errors import DecodeError
 
 _MAX_DEPTH = 64
+_MAX_ANONYMOUS = 16  # anonymous structs within each other
 POINTER_SIZE = 8
 
 
@@ -61,7 +62,7 @@ def fields(btf: TypeStore, type_id: int) -> Iterator[Field]:
 
 
 def _fields(btf: TypeStore, type_id: int, start: int, depth: int) -> Iterator[Field]:
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_ANONYMOUS:
         raise DecodeError(f"BTF type {type_id} contains itself")
     for member in members_of(btf, type_id):
         if member.name:

@@ -290,14 +290,21 @@ class TypeStore:
         yield from sorted(found)
 
     def _string_offsets(self, name: bytes) -> Iterator[int]:
-        """Find every offset at which exactly `name` stands (also as the tail of another string)."""
+        """Find every offset at which a string `name` starts.
+
+        Tails of longer strings are left out, though the format allows to share them: nobody writes such BTF, and
+        looking at every ``…name`` takes seconds.
+        """
         if self.base is not None:
             yield from self.base._string_offsets(name)
-        needle = name + b"\0"
-        position = self._source.find(needle, self._string_start, self._string_end)
+        start, end = self._string_start, self._string_end
+        if self._source[start : start + len(name) + 1] == name + b"\0":
+            yield self._string_base
+        needle = b"\0" + name + b"\0"
+        position = self._source.find(needle, start, end)
         while position >= 0:
-            yield position - self._string_start + self._string_base
-            position = self._source.find(needle, position + 1, self._string_end)
+            yield position + 1 - start + self._string_base
+            position = self._source.find(needle, position + 1, end)
 
     def _build_tables(self) -> tuple[NameTable, NameTable]:
         words = self._types.cast("I").tolist()
@@ -356,9 +363,12 @@ class TypeStore:
         """Iterate over the ids of our own types (not the base's) of some kinds; none: all."""
         numbers = {kind.KIND for kind in kinds}
         words = self._words
-        for type_id, start in enumerate(self._offsets, self.first_id):
-            if not numbers or (words[start + 1] >> 24 & 31) in numbers:
-                yield type_id
+        try:
+            for type_id, start in enumerate(self._offsets, self.first_id):
+                if not numbers or (words[start + 1] >> 24 & 31) in numbers:
+                    yield type_id
+        except IndexError:
+            raise DecodeError("the BTF index points beyond the types") from None
 
     def functions(self) -> Iterator[tuple[str, int]]:
         """Iterate over the name and id of our own functions (not the base's)."""
