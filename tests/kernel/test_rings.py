@@ -41,47 +41,56 @@ def _counting(size: int) -> bytes:
 
 def test_records_arrive_in_order_across_many_wraps() -> None:
     size = 40
-    with _load(_counting(size), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded:
-        with loaded.maps[".ring"].open_ring() as ring:
-            positions = []
-            for _ in range(30):
-                for _ in range(7):
-                    assert loaded.programs["p0"].run() == 1
-                chunk = ring.take()
-                assert [length for _, length in chunk.records] == [size] * 7
-                positions += [struct.unpack_from("<Q", chunk.data, offset)[0] for offset, _ in chunk.records]
-            assert positions == [i * (size + 8) for i in range(210)]
-            assert ring.consumer_position == ring.producer_position == 210 * (size + 8) > 2 * PAGE
+    with (
+        _load(_counting(size), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded,
+        loaded.maps[".ring"].open_ring() as ring,
+    ):
+        positions = []
+        for _ in range(30):
+            for _ in range(7):
+                assert loaded.programs["p0"].run() == 1
+            chunk = ring.take()
+            assert [length for _, length in chunk.records] == [size] * 7
+            positions += [struct.unpack_from("<Q", chunk.data, offset)[0] for offset, _ in chunk.records]
+        assert positions == [i * (size + 8) for i in range(210)]
+        assert ring.consumer_position == ring.producer_position == 210 * (size + 8) > 2 * PAGE
 
 
 def test_a_full_ring_refuses_and_recovers() -> None:
-    with _load(_counting(1000), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded:
-        with loaded.maps[".ring"].open_ring() as ring:
-            assert [loaded.programs["p0"].run() for _ in range(5)] == [1, 1, 1, 1, 0]
-            assert len(list(ring.records(limit=1))) == 1
-            assert loaded.programs["p0"].run() == 1
-            assert len(list(ring.records())) == 4 and not ring.pending()
+    with (
+        _load(_counting(1000), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded,
+        loaded.maps[".ring"].open_ring() as ring,
+    ):
+        assert [loaded.programs["p0"].run() for _ in range(5)] == [1, 1, 1, 1, 0]
+        assert len(list(ring.records(limit=1))) == 1
+        assert loaded.programs["p0"].run() == 1
+        assert len(list(ring.records())) == 4 and not ring.pending()
 
 
 def test_discarded_records_are_skipped() -> None:
-    with _load(_discarding(), record_code(7), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded:
-        with loaded.maps[".ring"].open_ring() as ring:
-            for name in ("p0", "p1", "p0", "p0", "p1", "p0"):
-                loaded.programs[name].run()
-            found = [struct.unpack_from("<Q", raw)[0] for raw in ring.records()]
-            assert found == [7, 7]
-            assert not ring.pending()
+    with (
+        _load(_discarding(), record_code(7), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded,
+        loaded.maps[".ring"].open_ring() as ring,
+    ):
+        for name in ("p0", "p1", "p0", "p0", "p1", "p0"):
+            loaded.programs[name].run()
+        found = [struct.unpack_from("<Q", raw)[0] for raw in ring.records()]
+        assert found == [7, 7]
+        assert not ring.pending()
 
 
 def test_waiting_readers_are_woken() -> None:
-    with _load(record_code(1), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded:
-        with loaded.maps[".ring"].open_ring() as ring, Poller() as poller:
-            poller.add(loaded.maps[".ring"].fileno(), "ring")
-            assert poller.wait(0) == [] and not ring.pending()
-            loaded.programs["p0"].run()
-            assert poller.wait(5) == ["ring"] and ring.pending()
-            ring.take()
-            assert poller.wait(0) == []
+    with (
+        _load(record_code(1), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded,
+        loaded.maps[".ring"].open_ring() as ring,
+        Poller() as poller,
+    ):
+        poller.add(loaded.maps[".ring"].fileno(), "ring")
+        assert poller.wait(0) == [] and not ring.pending()
+        loaded.programs["p0"].run()
+        assert poller.wait(5) == ["ring"] and ring.pending()
+        ring.take()
+        assert poller.wait(0) == []
 
 
 def test_addresses_are_those_of_the_ring() -> None:
@@ -135,16 +144,18 @@ def test_perf_rings_count_what_was_lost() -> None:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
-        with _load(_perf_output(200), ring=MapSpec("events", "PERF_EVENT_ARRAY", 4, 4, 0)) as loaded:
-            with PerfRing(cpu, 1) as ring:
-                loaded.maps["events"].update(struct.pack("<I", cpu), struct.pack("<I", ring.fileno()))
-                for _ in range(100):
-                    loaded.programs["p0"].run()
-                first = ring.take()
-                loaded.programs["p0"].run()  # the kernel reports a loss with the next record that fits
-                second = ring.take()
-                got = len(first.samples) + len(second.samples)
-                assert first.lost + second.lost + got == 101 and first.lost + second.lost > 50
+        with (
+            _load(_perf_output(200), ring=MapSpec("events", "PERF_EVENT_ARRAY", 4, 4, 0)) as loaded,
+            PerfRing(cpu, 1) as ring,
+        ):
+            loaded.maps["events"].update(struct.pack("<I", cpu), struct.pack("<I", ring.fileno()))
+            for _ in range(100):
+                loaded.programs["p0"].run()
+            first = ring.take()
+            loaded.programs["p0"].run()  # the kernel reports a loss with the next record that fits
+            second = ring.take()
+            got = len(first.samples) + len(second.samples)
+            assert first.lost + second.lost + got == 101 and first.lost + second.lost > 50
     finally:
         os.sched_setaffinity(0, before)
     with pytest.raises(ClosedError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from trapline.abi.elf import Elf
+from trapline.abi.elf import Elf, Symbol
 from trapline.errors import AttachError, DecodeError, FeatureMissingError, KernelError, NoSuchProbeError, TraplineError
 from trapline.ir.spec import AttachPoint, UprobeAttach
 from trapline.kernel.attach.perf_link import connect_program
@@ -79,25 +79,19 @@ def resolve_uprobe_offset(spec: UprobeAttach, label: str) -> int:
         return spec.offset
     try:
         with open(spec.path, "rb") as file:
-            elf = Elf(file.read())
-        symbol = elf.symbol(spec.symbol)
-        if symbol is not None:
-            place = elf.file_offset(symbol.value)
-            if place is None:
-                raise AttachError(f"cannot attach to {label}: {spec.symbol} is not in the file's code")
-            if symbol.size and spec.offset >= symbol.size:
-                raise AttachError(
-                    f"cannot attach to {label}: {spec.symbol} has only {symbol.size} bytes",
-                    hint=f"the offset must be less than {symbol.size} ({symbol.size:#x})",
-                )
-            return place + spec.offset
-        names = [s.name for table in elf.symbol_tables() for s in elf.symbols(table) if s.defined]
+            data = file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise NoSuchProbeError(f"cannot attach to {label}: there is no file {spec.path}") from None
     except OSError as error:
         raise AttachError(
             f"cannot attach to {label}: cannot read {spec.path}: {error.strerror}", errno=error.errno or 0
         ) from None
+    try:
+        elf = Elf(data)
+        symbol = elf.symbol(spec.symbol)
+        if symbol is not None:
+            return _offset_in_file(elf, symbol, spec, label)
+        names = [s.name for table in elf.symbol_tables() for s in elf.symbols(table) if s.defined]
     except DecodeError as error:
         raise AttachError(f"cannot attach to {label}: {spec.path} is not an executable: {error.message}") from None
     near = near_names(spec.symbol, names)
@@ -106,6 +100,18 @@ def resolve_uprobe_offset(spec: UprobeAttach, label: str) -> int:
     else:
         hint = f"did you mean {', '.join(near)}?" if near else None
     raise NoSuchProbeError(f"cannot attach to {label}: {spec.path} has no symbol {spec.symbol}", near=near, hint=hint)
+
+
+def _offset_in_file(elf: Elf, symbol: Symbol, spec: UprobeAttach, label: str) -> int:
+    place = elf.file_offset(symbol.value)
+    if place is None:
+        raise AttachError(f"cannot attach to {label}: {spec.symbol} is not in the file's code")
+    if symbol.size and spec.offset >= symbol.size:
+        raise AttachError(
+            f"cannot attach to {label}: {spec.symbol} has only {symbol.size} bytes",
+            hint=f"the offset must be less than {symbol.size} ({symbol.size:#x})",
+        )
+    return place + spec.offset
 
 
 def _explain(point: AttachPoint, spec: UprobeAttach, offset: int, number: int) -> TraplineError:
