@@ -76,6 +76,7 @@ def test_as_bpftrace(format: str, args: list[tuple[v.Value, object]], expected: 
     [
         ("%.2s|%10.2s|%-8.2s|", [(S, "abcdef")] * 3, b"ab|        ab|ab      |"),
         ("% d|% d", [(I32, 4), (I32, -4)], b" 4|-4"),
+        ("%06d", [(I32, -5)], b"-00005"),
         ("%.5d|%8.3d|%08.3d", [(I32, 42)] * 3, b"00042|     042|     042"),
         ("%-6s|", [(v.TupleV(((0, I32), (4, I32)), 8), (1, 2))], b"(1, 2)|"),
     ],
