@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trapline.errors import ParseError
-from trapline.frontends.bcc_c.libclang import Api, Cursor, parse_text
+from trapline.frontends.bcc_c.libclang import Api, parse_text
 from trapline.frontends.bcc_c.lower_programs import lower_program
 from trapline.frontends.bcc_c.lowerer import Unit
 from trapline.frontends.bcc_c.messages import diagnose, warn_unknown_configs
@@ -68,7 +68,7 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     unit = parse_text(
         source.text,
         prelude.text,
-        {name: "" for name in scan.includes},
+        dict.fromkeys(scan.includes, ""),
         [f"--target={triple}", *_DIALECT, *flags],
     )
     reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
@@ -141,8 +141,3 @@ def _character_offsets(text: str) -> list[int] | None:
         offsets += [index] * len(char.encode("utf-8", "surrogateescape"))
     offsets.append(len(text))
     return offsets
-
-
-def main_file_cursors(root: Cursor, api: Api) -> list[Cursor]:
-    """Return the top-level declarations that stand in the script itself."""
-    return [cursor for cursor in root.get_children() if api.in_main_file(cursor)]

@@ -46,7 +46,9 @@ def load_cindex() -> Any:
     except (ImportError, OSError) as error:
         raise FeatureMissingError(f"cannot load libclang: {error}", hint="pip install libclang-ng") from error
     except cindex.LibclangError as error:
-        raise FeatureMissingError(f"cannot load libclang: {error}", hint="pip install --force-reinstall libclang-ng") from error
+        raise FeatureMissingError(
+            f"cannot load libclang: {error}", hint="pip install --force-reinstall libclang-ng"
+        ) from error
     return cindex
 
 
@@ -85,7 +87,7 @@ class Api:
         return UNARY_OPERATORS.get(number, f"operator {number}")
 
     def evaluate(self, cursor: Cursor) -> int | None:
-        """Return the value of a constant integer expression, or ``None``.  Side effects are ignored: use it on constants."""
+        """Return the value of a constant integer expression, or ``None``; side effects are ignored."""
         result = self._evaluate(cursor)
         if not result:
             return None
@@ -129,7 +131,7 @@ def parse_text(text: str, prelude: str, includes: Mapping[str, str], arguments: 
 
 
 def decode_string(spelling: str) -> bytes | None:
-    """Return the bytes of a string literal as libclang spells it (escapes canonical), with its NUL; ``None`` if wide."""
+    """Return the bytes, with NUL, of a string literal as libclang spells it (escapes canonical); ``None`` if wide."""
     if not spelling.startswith('"') or not spelling.endswith('"') or len(spelling) < 2:
         return None
     out = bytearray()

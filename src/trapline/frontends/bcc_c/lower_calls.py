@@ -12,6 +12,7 @@ from trapline.ir import function as f
 from trapline.ir.types import I8, I32, I64, Int, Ptr, Space
 
 _MAX_DEPTH = 64
+_INLINE_STRING = 256
 _ATOMICS = {"add": "add", "sub": "add", "and": "and", "or": "or", "xor": "xor"}
 
 # Helpers whose result is a pointer, and where it points.
@@ -33,6 +34,13 @@ _POINTERS = {
     "skc_to_unix_sock": Space.BTF,
     "sock_from_file": Space.BTF,
 }
+
+
+def strip_casts(expr: tree.Expr) -> tree.Expr:
+    """Return the expression without the conversions around it."""
+    while isinstance(expr, tree.Cast):
+        expr = expr.operand
+    return expr
 
 
 def value_call(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
@@ -63,9 +71,7 @@ def call_helper(lo: Lowerer, name: str, arguments: list[f.Op], type_: CType) -> 
     return lo.b.resize(result, Int(type_.bits), signed=True) if isinstance(type_, CInt) else result
 
 
-def inline(
-    lo: Lowerer, function: tree.FunctionTree, arguments: tuple[tree.Expr, ...], node: tree.Node | None
-) -> f.Op:
+def inline(lo: Lowerer, function: tree.FunctionTree, arguments: tuple[tree.Expr, ...], node: tree.Node | None) -> f.Op:
     """Lower a function's body in place of its call."""
     if any(frame.function is function for frame in lo.frames):
         raise lo.unsupported(f"'{function.name}' calls itself: recursion is not possible in BPF", node)
@@ -124,8 +130,14 @@ def _constant_argument(lo: Lowerer, expr: tree.CallFunction, index: int) -> int:
 
 
 def _memcpy(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
-    target, source = lo.value(expr.arguments[0]), lo.value(expr.arguments[1])
+    target = lo.value(expr.arguments[0])
     size = _constant_argument(lo, expr, 2)
+    source = lo.value(expr.arguments[1])
+    literal = lo.unit.statics.literal_at(source)
+    if literal is not None and size <= _INLINE_STRING:
+        # Scripts copy sizeof(field) bytes of a shorter literal: what C leaves undefined is zero here.
+        lo.store_bytes(target, literal[:size].ljust(size, b"\0"))
+        return target
     if size:
         lo.b.copy(target, source, size)
     return target
@@ -212,9 +224,8 @@ def _trace_printk(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
     """Copy the format to the stack and give its size: ``bpf_trace_printk(fmt, size, …)``."""
     if not expr.arguments:
         raise lo.unsupported("bpf_trace_printk() needs a format string", expr)
-    first, *rest = expr.arguments
-    while isinstance(first, tree.Cast):
-        first = first.operand
+    rest = expr.arguments[1:]
+    first = strip_casts(expr.arguments[0])
     if not isinstance(first.type, CArray):
         raise lo.unsupported(
             "the format of bpf_trace_printk() must be a string literal", expr, 'write bpf_trace_printk("...", ...)'

@@ -13,7 +13,14 @@ from trapline.ir.types import I32, I64, I128, Int, Ptr
 
 _ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
 _BY_SIGN = {"/": ("udiv", "sdiv"), "%": ("urem", "srem")}
-_COMPARE = {"==": ("eq", "eq"), "!=": ("ne", "ne"), "<": ("ult", "slt"), "<=": ("ule", "sle"), ">": ("ugt", "sgt"), ">=": ("uge", "sge")}  # fmt: skip
+_COMPARE = {
+    "==": ("eq", "eq"),
+    "!=": ("ne", "ne"),
+    "<": ("ult", "slt"),
+    "<=": ("ule", "sle"),
+    ">": ("ugt", "sgt"),
+    ">=": ("uge", "sge"),
+}
 
 # ---------------------------------------------------------------- places
 
@@ -145,7 +152,7 @@ def value_step(lo: Lowerer, expr: tree.Step) -> f.Op:
         if isinstance(expr.type, CInt) and expr.type.name == "_Bool":
             new = lo.b.const(old.type, 1) if expr.delta > 0 else lo.b.binary("xor", old, lo.b.const(old.type, 1))
     lo.store(new, place)
-    return (_narrowed(lo, new, place) if expr.prefix else old)
+    return _narrowed(lo, new, place) if expr.prefix else old
 
 
 def _narrowed(lo: Lowerer, value: f.Op, place: Place) -> f.Op:
@@ -215,9 +222,7 @@ def compare(lo: Lowerer, expr: tree.Binary) -> f.Op:
     unsigned, signed = _COMPARE[expr.operator]
     if isinstance(left.type, CInt) and isinstance(right.type, CInt):
         type_ = common_type(left.type, right.type)
-        return lo.b.compare(
-            signed if type_.signed else unsigned, lo.converted(left, type_), lo.converted(right, type_)
-        )
+        return lo.b.compare(signed if type_.signed else unsigned, lo.converted(left, type_), lo.converted(right, type_))
     first, second = lo.value(left), lo.value(right)
     if not (isinstance(first.type, Ptr) and isinstance(second.type, Ptr)):
         first = lo.b.resize(lo.to_integer(first), I64, signed=isinstance(left.type, CInt) and left.type.signed)
@@ -382,5 +387,3 @@ VALUES: dict[type[tree.Expr], Callable[..., f.Op]] = {
     tree.CompoundLiteral: value_of_place,
     tree.StatementExpr: value_statements,
 }
-
-

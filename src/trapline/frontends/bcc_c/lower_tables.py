@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.ctype import CInt, CPointer, CVoid
-from trapline.frontends.bcc_c.lower_calls import call_helper
+from trapline.frontends.bcc_c.lower_calls import call_helper, strip_casts
 from trapline.frontends.bcc_c.lowerer import Lowerer
 from trapline.frontends.bcc_c.result import IntC, TableInfo
 from trapline.ir import function as f
@@ -161,8 +161,7 @@ def _ringbuf_end(lo: Lowerer, expr: tree.CallMethod, helper: str) -> f.Op:
 
 def _note_event(lo: Lowerer, table: TableInfo, data: tree.Expr) -> None:
     """Remember what type the table sends, for ``event()``."""
-    while isinstance(data, tree.Cast):
-        data = data.operand
+    data = strip_casts(data)
     pointee = data.type.pointee if isinstance(data.type, CPointer) else data.type
     if not isinstance(pointee, CVoid):
         lo.unit.events[table.name] = pointee

@@ -1,7 +1,7 @@
 """`Lowerer`: the state of lowering one program, and the vocabulary that the rules share.
 
-Static functions are inlined while lowering, so that each call is lowered with what is known of its arguments; `Frame` is
-one function being inlined.
+Static functions are inlined while lowering, so that each call is lowered with what is known of its arguments; `Frame`
+is one function being inlined.
 """
 
 from __future__ import annotations

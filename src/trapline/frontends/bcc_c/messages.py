@@ -22,7 +22,9 @@ _HINTS = (
         "'{0}' is no BPF helper and no function of this program; functions of the kernel cannot be called",
     ),
     (
-        re.compile(r"(?:incomplete definition of type|has incomplete type|to an incomplete type) '((?:struct|union) \w+)'"),
+        re.compile(
+            r"(?:incomplete definition of type|has incomplete type|to an incomplete type) '((?:struct|union) \w+)'"
+        ),
         "the running kernel's BTF has no '{0}'; it may be in a module, or have another name in this kernel version",
     ),
     (

@@ -39,9 +39,7 @@ def strip(cursor: Cursor) -> Cursor:
 def note_change(target: tree.Expr) -> None:
     """Mark the variable, if any, whose memory an lvalue is part of: it must live in memory."""
     while True:
-        if isinstance(target, tree.Member) and not target.arrow:
-            target = target.base
-        elif isinstance(target, tree.Index):
+        if isinstance(target, tree.Index) or (isinstance(target, tree.Member) and not target.arrow):
             target = target.base
         elif isinstance(target, tree.Cast) and isinstance(target.operand.type, CArray):
             target = target.operand
@@ -132,7 +130,9 @@ def _member(reader: Reader, cursor: Cursor) -> tree.Expr:
         raise reader.unsupported("member access without an object", cursor)
     base = read_expression(reader, operands[0])
     arrow = isinstance(base.type, CPointer)
-    return tree.Member(reader.type(cursor), base, reader.types.field(cursor.referenced), arrow, span=reader.span(cursor))
+    return tree.Member(
+        reader.type(cursor), base, reader.types.field(cursor.referenced), arrow, span=reader.span(cursor)
+    )
 
 
 def _index(reader: Reader, cursor: Cursor) -> tree.Expr:

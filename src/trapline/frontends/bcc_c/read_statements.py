@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.libclang import Cursor
@@ -53,8 +54,8 @@ def read_variable(reader: Reader, cursor: Cursor, *, at_file_scope: bool = False
     return variable
 
 
-def _is_constant(type_: object) -> bool:
-    type_ = type_.get_canonical()  # type: ignore[attr-defined]
+def _is_constant(type_: Any) -> bool:
+    type_ = type_.get_canonical()
     while type_.kind.name in ("CONSTANTARRAY", "INCOMPLETEARRAY"):
         type_ = type_.element_type
     return bool(type_.is_const_qualified())
@@ -165,7 +166,9 @@ def _goto(reader: Reader, cursor: Cursor) -> tree.Node:
 
 def _label(reader: Reader, cursor: Cursor) -> tree.Node:
     body = next(iter(cursor.get_children()), None)
-    return tree.Label(cursor.spelling, read_statement(reader, body) if body is not None else None, span=reader.span(cursor))
+    return tree.Label(
+        cursor.spelling, read_statement(reader, body) if body is not None else None, span=reader.span(cursor)
+    )
 
 
 def _asm(reader: Reader, cursor: Cursor) -> tree.Node:

@@ -73,9 +73,7 @@ class Reader:
         return unsupported(self.source, message, self.span(cursor), hints)
 
 
-def unsupported(
-    source: Source, message: str, span: tree.SpanT | None, hints: Iterable[str] = ()
-) -> UnsupportedError:
+def unsupported(source: Source, message: str, span: tree.SpanT | None, hints: Iterable[str] = ()) -> UnsupportedError:
     """Return (to be raised) an error about a construct at `span`."""
     place = source.span(*span) if span is not None else None
     return UnsupportedError([Diagnostic(message, place, hints=tuple(hints))])

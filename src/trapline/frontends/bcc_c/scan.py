@@ -19,14 +19,16 @@ _FUNCTION = re.compile(r"\b(\w+)\s*\([^;{}]*\)\s*\{")
 _TABLE = re.compile(r"\b(BPF_\w+)\s*\(([^;{}]*)\)\s*;")
 _NAME_POSITIONS = {"BPF_TABLE": 3, "BPF_F_TABLE": 3, "BPF_QUEUESTACK": 1}
 
-_KERNEL_FOLDERS = frozenset(
-    "acpi asm asm-generic bcc bpf clocksource config crypto drm dt-bindings generated kvm linux math-emu media misc net "
-    "pcmcia ras rdma rv scsi soc sound target trace uapi ufs vdso video xen kernel mm fs block drivers".split()
-)
-_LANGUAGE_HEADERS = frozenset(
-    "stddef.h stdint.h stdbool.h stdarg.h inttypes.h limits.h string.h stdlib.h errno.h vmlinux.h sys/types.h "
-    "sys/socket.h netinet/in.h arpa/inet.h".split()
-)
+_KERNEL_FOLDERS_TEXT = """
+acpi asm asm-generic bcc block bpf clocksource config crypto drivers drm dt-bindings fs generated kernel kvm linux
+math-emu media misc mm net pcmcia ras rdma rv scsi soc sound target trace uapi ufs vdso video xen
+"""
+_KERNEL_FOLDERS = frozenset(_KERNEL_FOLDERS_TEXT.split())
+_LANGUAGE_HEADERS_TEXT = """
+stddef.h stdint.h stdbool.h stdarg.h inttypes.h limits.h string.h stdlib.h errno.h vmlinux.h sys/types.h sys/socket.h
+netinet/in.h arpa/inet.h
+"""
+_LANGUAGE_HEADERS = frozenset(_LANGUAGE_HEADERS_TEXT.split())
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trapline.frontends.bcc_c import tree
+from trapline.ir.function import MapValueAddress, Op
 from trapline.ir.spec import RODATA, MapSpec
 
 DATA = ".data"
@@ -36,6 +37,12 @@ class Statics:
         if offset is None:
             offset = self._strings[data] = self.rodata.add(data)
         return RODATA, offset
+
+    def literal_at(self, address: Op) -> bytes | None:
+        """Return the string literal that an address is the start of, or ``None``."""
+        if isinstance(address, MapValueAddress) and address.name == RODATA:
+            return next((data for data, offset in self._strings.items() if offset == address.offset), None)
+        return None
 
     def find(self, variable: tree.Variable) -> tuple[str, int] | None:
         """Return (map, offset) of a static variable that was placed before."""

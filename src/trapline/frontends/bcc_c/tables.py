@@ -68,10 +68,10 @@ def read_table(reader: Reader, cursor: Cursor, externs: Mapping[str, r.TableInfo
     scope = str(settings.get("__trapline_scope", "private"))
     if kind == "extern":
         known = externs.get(name)
-        map_type = known.map_type if known else "HASH"
+        outer_type = known.map_type if known else "HASH"
         kind = known.kind if known else "hash"
         entries = entries or (known.max_entries if known else 0)
-        return r.TableInfo(name, kind, map_type, key, leaf, entries, flags, "extern")
+        return r.TableInfo(name, kind, outer_type, key, leaf, entries, flags, "extern")
     if kind == "histogram":
         kind = "array" if isinstance(key, r.IntC) and key.name == "int" and not key.enum else "hash"
     if kind == "stacktrace" and entries > 0:

@@ -268,10 +268,11 @@ _TEXT = r"""
 #define PERF_MAX_STACK_DEPTH 127
 """
 
-_ERRNO = (
-    "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST "
-    "EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE"
-).split()
+_ERRNO_TEXT = """
+EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST
+EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM
+ERANGE
+"""
 _ERRNO_MORE = {
     "EDEADLK": 35, "ENAMETOOLONG": 36, "ENOLCK": 37, "ENOSYS": 38, "ENOTEMPTY": 39, "ELOOP": 40, "EWOULDBLOCK": 11,
     "ENODATA": 61, "ETIME": 62, "EPROTO": 71, "EOVERFLOW": 75, "EILSEQ": 84, "ENOTSOCK": 88, "EDESTADDRREQ": 89,
@@ -287,7 +288,7 @@ _NAME = re.compile(r"#define (\w+)")
 MACROS: dict[str, str] = {
     match.group(1): line for line in _TEXT.splitlines() if (match := _NAME.match(line)) is not None
 }
-MACROS.update({name: f"#define {name} {number}" for number, name in enumerate(_ERRNO, 1)})
+MACROS.update({name: f"#define {name} {number}" for number, name in enumerate(_ERRNO_TEXT.split(), 1)})
 MACROS.update({name: f"#define {name} {number}" for name, number in _ERRNO_MORE.items()})
 
 # Typedefs that every script may rely on, whatever the kernel's BTF has.

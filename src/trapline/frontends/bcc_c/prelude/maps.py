@@ -1,7 +1,7 @@
 """The map macros of BCC, as declarations that clang parses and `tables` reads back.
 
-Each map is a variable of a struct type of its own; its methods are members that point to functions, so that clang checks
-their arguments; kind, scope, size and flags are initialisers, which libclang shows (section names it does not).
+Each map is a variable of a struct type of its own; its methods are members that point to functions, so that clang
+checks their arguments; kind, scope, size and flags are initialisers, which libclang shows (section names it does not).
 """
 
 MARKER = "__trapline_kind"

@@ -44,7 +44,7 @@ static inline u32 bpf_log2l(u64 value) {
 }
 """
 
-_REGISTERS_X86 = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss".split()
+_REGISTERS_X86 = "r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss"
 
 
 class RegisterTable(Protocol):
@@ -68,7 +68,10 @@ def register_macros(arch: RegisterTable) -> str:
     if arch.name == "x86_64":
         special = {"RET": "sp", "FP": "bp", "RC": "ax", "SP": "sp", "IP": "ip"}
         lines = [f"#define PT_REGS_{name}(x) ((x)->{register})" for name, register in special.items()]
-        member = "((x)->{})".format
+
+        def member(register: str) -> str:
+            return f"((x)->{register})"
+
         architecture = "bpf_target_x86"
     else:
         special = {"RET": "regs[30]", "FP": "regs[29]", "RC": "regs[0]", "SP": "sp", "IP": "pc"}
@@ -90,5 +93,5 @@ def register_macros(arch: RegisterTable) -> str:
 def register_struct(arch: RegisterTable) -> str:
     """Return ``struct pt_regs`` for kernels whose BTF cannot be read."""
     if arch.name == "x86_64":
-        return "struct pt_regs { unsigned long " + ", ".join(_REGISTERS_X86) + "; };\n"
+        return "struct pt_regs { unsigned long " + _REGISTERS_X86 + "; };\n"
     return "struct pt_regs { u64 regs[31], sp, pc, pstate, orig_x0; };\n"
