@@ -38,7 +38,11 @@ class _Printer:
 
     def op(self, op: f.Op) -> str:
         formatter = _FORMATTERS.get(type(op))
-        text = formatter(self, op) if formatter else f"{type(op).__name__.lower()} {self.values(tuple(op.operands()))}"
+        text = (
+            formatter(self, op)
+            if formatter
+            else f"{type(op).__name__.lower()} {self.values(tuple(op.operands()))}".rstrip()
+        )
         if op.type != VOID:
             text = f"{self._names.get(op, '%?')}: {op.type} = {text}"
         if self.spans and op.span is not None:
