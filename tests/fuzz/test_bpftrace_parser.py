@@ -9,10 +9,14 @@ from trapline.errors import TraplineError
 from trapline.frontends.bpftrace import format_program, parse_program
 from trapline.source import Source
 
-_PIECES = """begin END kprobe:f kretprobe:m:f tracepoint:a:b uprobe:/bin/sh:"f" interval:s:1 { } ( ) [ ] , ; : . .. -> ++ --
-+ - * / % & | ^ ~ ! << >> && || == != <= >= < > = += <<= ? @ @x $x $1 $# 1 0x1f 1e3 5ms 08 "s" "\\n" " $ # if else let
-while for unroll break continue return import macro fn config struct union enum task_struct int8 string typeof sizeof
-offsetof comptime true false pid args count printf // /* */ _ \\ é \n""".split(" ")
+_TEXT = """
+begin END kprobe:f kretprobe:m:f tracepoint:a:b uprobe:/bin/sh:"f" interval:s:1 { } ( ) [ ] , ; : . .. ->
+++ -- + - * / % & | ^ ~ ! << >> && || == != <= >= < > = += <<= ? @ @x $x $1 $# 1 0x1f 1e3 5ms 08 "s"
+"\\n" " $ # if else let while for unroll break continue return import macro fn config struct union enum
+task_struct int8 string typeof sizeof offsetof comptime true false pid args count printf // /* */ _ \\ é
+\n
+"""
+_PIECES = _TEXT.split(" ")
 
 
 def _parse(text: str) -> None:

@@ -68,9 +68,7 @@ def kprobe_arguments(target: Target, symbols: Sequence[tuple[str, str]]) -> Argu
     for name, functions in lacking.items():
         functions = list(dict.fromkeys(functions))
         shown = ", ".join(functions[:5]) + (f" and {len(functions) - 5} more" if len(functions) > 5 else "")
-        unusable[name] = (
-            f"args.{name} does not exist with the same type in every function of the wildcard: not in {shown}"
-        )
+        unusable[name] = f"args.{name} is not the same in all functions of the wildcard: not in {shown}"
     items = {name: a for name, a in found.items.items() if name not in unusable}
     return Arguments(items, found.missing, {**found.unusable, **unusable}, "Use a narrower wildcard, or argN.")
 
@@ -81,14 +79,17 @@ def trampoline_arguments(target: Target, name: str, module: str) -> Arguments:
 
 
 def raw_tracepoint_arguments(target: Target, name: str) -> Arguments:
-    """Return the arguments of a raw tracepoint, whose prototype is the typedef ``btf_trace_NAME``."""
+    """Return the arguments of a raw tracepoint."""
     if not target.has_btf:
         return Arguments(missing=_NO_BTF)
     btf = target.btf
-    type_id = btf.find("btf_trace_" + name, b.Typedef)
-    if type_id is None:
+    # The typedef btf_trace_NAME has the types only; these functions of the same prototype have the names too.
+    found = (
+        btf.func("__traceiter_" + name) or btf.func("__bpf_trace_" + name) or btf.find("btf_trace_" + name, b.Typedef)
+    )
+    if found is None:
         return Arguments(missing=f"the kernel has no type information on the raw tracepoint {name}")
-    params = btf.params(type_id)[1:]  # the first one is the tracepoint's private data
+    params = btf.params(found)[1:]  # the first one is the tracepoint's private data
     return _place(btf, params, lambda i: (Place.TRAMPOLINE, i * _REGISTER_BYTES), Space.KERNEL)
 
 
@@ -121,6 +122,11 @@ def _function_arguments(
     if found is None:
         if not target.has_btf:
             return Arguments(missing=_NO_BTF, hint="Use arg0, arg1 … instead.")
+        if target.symbol_address(name) is None:
+            near = target.near_probes("kprobe", name)
+            return Arguments(
+                missing=f"this kernel has no function {name}", hint=f"Did you mean {near[0]}?" if near else ""
+            )
         return Arguments(
             missing=f"the kernel has no type information on the function {name}", hint="Use arg0, arg1 … instead."
         )

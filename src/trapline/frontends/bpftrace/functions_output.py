@@ -194,7 +194,8 @@ def _check_len(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     node = call.args[0]
     info = _map_argument(typer, node)
     if info is not None:
-        if not typer.knowledge.target.has("map_sum_elem_count"):
+        target = typer.knowledge.target
+        if not target.has_btf or target.btf.func("bpf_map_sum_elem_count") is None:
             return typer.error("len() of a map needs Linux 6.6 (bpf_map_sum_elem_count)", call.span)
         return t.INT64
     kind = typer.type_of(node)

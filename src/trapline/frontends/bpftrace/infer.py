@@ -196,7 +196,7 @@ class SiteTyper(ExpressionTyper):
                 return t.UNKNOWN
         if isinstance(old, t.IntT) and not old.signed and node.op != "-":
             return t.UINT64
-        return old if isinstance(old, t.IntT) and old.size == 8 else t.INT64
+        return t.INT64
 
     def _assign_map(self, node: ast.Assign, target: ast.MapName | ast.MapElement) -> None:
         value = node.value
@@ -277,5 +277,5 @@ def _finish_map(info: MapInfo, knowledge: Knowledge) -> None:
             info.declaration.span,
             "Use percpuhash or percpulruhash.",
         )
-    if isinstance(info.value, t.UnknownT) and info.used is not None:
+    if isinstance(info.value, t.UnknownT) and info.used is not None and not knowledge.diagnostics.errors:
         knowledge.diagnostics.error(f"Undefined map: {info.name}", info.used)

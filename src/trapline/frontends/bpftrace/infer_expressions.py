@@ -543,10 +543,8 @@ def _unsigned(left: t.Type, right: t.Type) -> bool:
 
 
 def _convertible(wanted: t.Type, given: t.Type) -> bool:
-    return (
-        (isinstance(wanted, (*t.NUMBERS, t.PtrT))
-        and isinstance(given, (*t.NUMBERS, t.PtrT)))
-        or (isinstance(wanted, t.StringT) and isinstance(given, t.StringT) and wanted.size >= given.size)
+    return (isinstance(wanted, (*t.NUMBERS, t.PtrT)) and isinstance(given, (*t.NUMBERS, t.PtrT))) or (
+        isinstance(wanted, t.StringT) and isinstance(given, t.StringT) and wanted.size >= given.size
     )
 
 

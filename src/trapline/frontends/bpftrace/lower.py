@@ -12,7 +12,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.infer import TypedSite
-from trapline.frontends.bpftrace.knowledge import Knowledge, Variable
+from trapline.frontends.bpftrace.knowledge import Knowledge, Variable, settle
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_maps import MapLowerer
 from trapline.frontends.bpftrace.module_builder import START, ModuleBuilder
@@ -47,7 +47,8 @@ class Lowerer(MapLowerer):
             self.leave()
             b.start(run)
         self._body(probe.body.body)
-        self.leave()
+        if not b.finished:
+            self.leave()
 
     def leave(self) -> None:
         """End the program here."""
@@ -207,8 +208,7 @@ class Lowerer(MapLowerer):
 
 def variable_type(variable: Variable) -> t.Type:
     """Return the type that a variable's memory has."""
-    type_ = variable.type
-    return t.INT64 if isinstance(type_, t.IntT) and type_.flexible else type_
+    return settle(variable.type)
 
 
 def lower_program(

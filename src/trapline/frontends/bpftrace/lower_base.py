@@ -181,7 +181,10 @@ class LowererBase:
                 done.append(part)
                 continue
             type_ = self.type(part)
-            done.append((self.value(part), type_) if t.is_scalar(type_) else part)
+            if isinstance(type_, t.AggregateT):
+                done.append((self.value(part), t.INT64))
+            else:
+                done.append((self.value(part), type_) if t.is_scalar(type_) else part)
         return done
 
     def fill_fields(

@@ -212,7 +212,7 @@ class ExpressionLowerer(LowererBase):
     def argument_word(self, number: int) -> Op:
         """Return the raw argument `number` as an i64."""
         arch = self.knowledge.target.arch
-        offset = arch.registers[arch.arguments[number]] if self.site.has_registers else 8 * (number + 1)
+        offset = arch.registers[arch.arguments[number]] if self.site.has_registers else 8 * number
         return self.b.load(I64, self.b.offset(self.b.context, offset))
 
     def _call(self, node: ast.Call) -> Op:
@@ -349,8 +349,9 @@ class ExpressionLowerer(LowererBase):
         """Write the value of an expression to memory, as a value of `type_`."""
         own = self.type(node)
         with self.b.at((node.span.start, node.span.end)):
-            if t.is_scalar(own):
-                self.b.store(self.convert(self.value(node), own, type_), target)
+            if t.is_scalar(own) or isinstance(own, t.AggregateT):
+                scalar = t.INT64 if isinstance(own, t.AggregateT) else own
+                self.b.store(self.convert(self.value(node), scalar, type_), target)
             elif isinstance(node, ast.MapName | ast.MapElement):
                 self.map_into(node, target, type_)
             elif isinstance(node, ast.Tuple) and isinstance(type_, t.TupleT):
