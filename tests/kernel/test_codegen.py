@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.harness.programs import loaded, make_module, run_slots
 from tests.harness.results import LACKS
-from trapline.errors import VerifierError
 
+from trapline.errors import VerifierError
 from trapline.ir.builder import Builder
 from trapline.ir.function import Convert, Op
 from trapline.ir.types import I8, I16, I32, I64, I128, Int, Ptr, Space
