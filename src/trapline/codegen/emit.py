@@ -9,7 +9,6 @@ the machine does, so that no input makes the optimiser believe anything; helpers
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
@@ -18,11 +17,12 @@ from trapline.codegen.tables import DebugTable, Declarations, References
 from trapline.errors import InternalError
 from trapline.ir import function as f
 from trapline.ir.types import I64, VOID, Int, Ptr, Space, Type, Void
+from trapline.records import record
 
 MAX_INLINE_STORES = 64
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Frame:
     """How a function is written: its symbol, its section, and its linkage with attributes.
 

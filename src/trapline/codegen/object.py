@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trapline.abi.elf import SHT_REL, STT_FUNC, Elf, Section, Symbol
 from trapline.abi.instructions import (
@@ -31,6 +30,7 @@ from trapline.codegen.tables import References
 from trapline.errors import InternalError
 from trapline.ir.function import SpanT
 from trapline.ir.spec import KfuncRef, MapRef, SubprogramInfo
+from trapline.records import record
 
 _SLOT = struct.Struct("<BBhi")
 _CALL = BPF_JMP | BPF_CALL
@@ -94,7 +94,7 @@ class ObjectFile:
         return {name: sorted((row.insn, row.line) for row in rows) for name, rows in tables.items()}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LinkedProgram:
     """A section's code with everything resolved that is inside it."""
 

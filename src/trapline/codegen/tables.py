@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.ir.function import SpanT
+from trapline.records import record
 
 _SPANLESS = 0
 
 
-@dataclass
+@record
 class References:
     """What the bytecode refers to by number: the immediate of a pseudo instruction is an index into `items`."""
 
@@ -26,7 +27,7 @@ class References:
         return number
 
 
-@dataclass
+@record
 class Declarations:
     """Intrinsics and kernel functions that the module has to declare, by name."""
 
@@ -38,7 +39,7 @@ class Declarations:
             self.lines[name] = line
 
 
-@dataclass
+@record
 class DebugTable:
     """Numbers of spans, and the metadata that carries them as line numbers through LLVM.
 

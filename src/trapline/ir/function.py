@@ -8,9 +8,10 @@ user's source that it came from, down to the bytecode.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.ir.types import Ptr, Space, Type
+from trapline.records import record
 
 SpanT = tuple[int, int]
 
@@ -20,7 +21,7 @@ CONVERT = ("trunc", "zext", "sext", "inttoptr", "ptrtoint", "space", "bswap")
 ATOMIC = ("add", "and", "or", "xor", "xchg")
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Op:
     """An operation and the value that it computes; `type` is VOID where it computes none."""
 
@@ -38,21 +39,21 @@ class Op:
                         yield element
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Const(Op):
     """An integer constant (modulo the width), or a null/absolute pointer."""
 
     value: int
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Param(Op):
     """Parameter `index` of the function; parameter 0 of a program is its context."""
 
     index: int
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Local(Op):
     """A variable of `size` bytes in the frame (or, when large, in per-CPU scratch memory); the value is its address.
 
@@ -67,14 +68,14 @@ class Local(Op):
     scratch: bool | None = None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Load(Op):
     """Read a value of `type` at `pointer`, at exactly that width."""
 
     pointer: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Store(Op):
     """Write `value` at `pointer`."""
 
@@ -82,7 +83,7 @@ class Store(Op):
     pointer: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Offset(Op):
     """``pointer + constant + index * scale``; `note` says what it selects (``task_struct.mm``), for readers."""
 
@@ -93,7 +94,7 @@ class Offset(Op):
     note: str = ""
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Binary(Op):
     """Integer arithmetic on two values of one type; `operation` is one of BINARY."""
 
@@ -102,7 +103,7 @@ class Binary(Op):
     right: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Compare(Op):
     """Compare two values of one type (integers or pointers) to an i1; `operation` is one of COMPARE."""
 
@@ -111,7 +112,7 @@ class Compare(Op):
     right: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Convert(Op):
     """Convert `value` to `type`; `operation` is one of CONVERT (``space`` changes only a pointer's address space)."""
 
@@ -119,7 +120,7 @@ class Convert(Op):
     value: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Select(Op):
     """`then` if the i1 `condition` is set, else `other`; both are evaluated."""
 
@@ -128,7 +129,7 @@ class Select(Op):
     other: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Helper(Op):
     """Call a BPF helper by the kernel's name without ``bpf_`` (``map_lookup_elem``); at most five arguments."""
 
@@ -136,7 +137,7 @@ class Helper(Op):
     arguments: tuple[Op, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Kfunc(Op):
     """Call a kernel function that is exported to BPF programs."""
 
@@ -145,7 +146,7 @@ class Kfunc(Op):
     weak: bool = False
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Call(Op):
     """Call a subprogram of the same program."""
 
@@ -153,21 +154,21 @@ class Call(Op):
     arguments: tuple[Op, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class FunctionAddress(Op):
     """The address of a subprogram, for helpers that call back."""
 
     name: str
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class MapAddress(Op):
     """A map, as helpers take it."""
 
     name: str
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class MapValueAddress(Op):
     """The address of `offset` in element 0 of an ARRAY map (``.rodata`` and globals)."""
 
@@ -175,7 +176,7 @@ class MapValueAddress(Op):
     offset: int = 0
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Copy(Op):
     """Copy `size` bytes (constant); an indirect `source` becomes one probe read."""
 
@@ -184,7 +185,7 @@ class Copy(Op):
     size: int
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Fill(Op):
     """Set `size` bytes (constant) to `byte`."""
 
@@ -193,7 +194,7 @@ class Fill(Op):
     size: int
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Atomic(Op):
     """An atomic read-modify-write of a 4- or 8-byte integer; the value is the old contents (VOID: not fetched)."""
 
@@ -202,7 +203,7 @@ class Atomic(Op):
     value: Op
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Barrier(Op):
     """A compiler barrier; with `value`, the optimiser also forgets all it knew of that value (same type results)."""
 
@@ -212,14 +213,14 @@ class Barrier(Op):
 # ---------------------------------------------------------------- ends of blocks
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Jump(Op):
     """Go on at `target`."""
 
     target: Block
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Branch(Op):
     """Go on at `then` if the i1 `condition` is set, else at `other`."""
 
@@ -228,7 +229,7 @@ class Branch(Op):
     other: Block
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Switch(Op):
     """Go on at the block of the case that equals `value`, else at `default`."""
 
@@ -237,14 +238,14 @@ class Switch(Op):
     cases: tuple[tuple[int, Block], ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Return(Op):
     """Leave the function."""
 
     value: Op | None = None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Unreachable(Op):
     """Control never comes here."""
 
@@ -252,7 +253,7 @@ class Unreachable(Op):
 Terminator = Jump | Branch | Switch | Return | Unreachable
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Block:
     """A straight run of operations; the last one is a terminator once the block is finished."""
 
@@ -278,7 +279,7 @@ class Block:
         return ()
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Function:
     """A function: `parameters` are its `Param` operations, ``blocks[0]`` its entry."""
 

@@ -11,8 +11,9 @@ from trapline.codegen import compile_module
 from trapline.codegen.object import span_at
 from trapline.errors import InternalError, SemanticError
 from trapline.ir.builder import Builder
+from trapline.ir.function import BINARY, COMPARE, Convert
 from trapline.ir.spec import KfuncRef, MapSpec, ModuleSpec, ObjectProgram, ObjectSpec, ProgramSpec, SubprogramInfo
-from trapline.ir.types import I8, I32, I64, Ptr, Space
+from trapline.ir.types import I8, I32, I64, Int, Ptr, Space
 
 COUNTS = MapSpec("counts", "HASH", 8, 8, 16)
 DATA = MapSpec("data", "ARRAY", 4, 64, 1)
@@ -204,3 +205,49 @@ def test_an_unknown_helper_is_our_bug() -> None:
 
 def test_no_programs() -> None:
     assert compile_().programs == ()
+
+
+@pytest.mark.parametrize("cpu", ["v3", "v4"])
+@pytest.mark.parametrize("bits", [8, 16, 32, 64, 128])
+def test_every_operation_of_every_width_has_code(bits: int, cpu: str) -> None:
+    """LLVM ends the process where the machine lacks an operation: none of ours may get there."""
+    type_ = Int(bits)
+    wide = bits == 128
+    b = Builder("p")
+    x = b.load(type_, b.map_value("data"))
+    y = b.load(type_, b.map_value("data", 16))
+    count = b.const(type_, 5)
+    values = []
+    for operation in BINARY:
+        if wide and operation in ("mul", "udiv", "sdiv", "urem", "srem"):
+            continue
+        values.append(b.binary(operation, x, count if wide and operation in ("shl", "lshr", "ashr") else y))
+    values += [b.resize(b.compare(c, x, y), type_, signed=False) for c in COMPARE]
+    values.append(b.select(b.truth(x), x, y))
+    if bits > 8:
+        values.append(b.emit(Convert(type_, "bswap", x)))
+    if not wide:
+        values.append(b.barrier(x))
+    for value in values:
+        b.store(value, b.map_value("data", 32))
+        b.barrier()
+    assert len(compile_one(b, cpu=cpu).instructions) > 8 * len(values)
+
+
+def test_a_long_run_of_stores_is_no_call_of_memset() -> None:
+    """LLVM may turn loops and runs of stores into memset, which does not exist in the kernel."""
+    b = Builder("p")
+    for at in range(0, 4096, 8):
+        b.store(b.i64(0), b.map_value("data", at))
+    i = b.variable(b.i64(0))
+    head, body, end = b.new_block("head"), b.new_block("body"), b.new_block("end")
+    b.jump(head)
+    b.start(head)
+    index = b.load(I64, i)
+    b.branch(b.compare("ult", index, b.i64(1000)), body, end)
+    b.start(body)
+    b.store(b.i64(0), b.element(b.map_value("data"), index, 8))
+    b.store(b.binary("add", index, b.i64(1)), i)
+    b.jump(head)
+    b.start(end)
+    assert [x for x in instructions(compile_one(b)).values() if x.opcode == 0x85] == []
