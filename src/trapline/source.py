@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from functools import cached_property
 
+from trapline.records import record
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class Source:
     """A program text and the name it is reported under (``stdin`` for ``-e``, else the file's path)."""
 
@@ -38,7 +40,7 @@ class Source:
         return Span(self, start, end)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Span:
     """Characters ``[start, end)`` of a source."""
 
@@ -71,7 +73,7 @@ class Severity(Enum):
     WARNING = "WARNING"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Diagnostic:
     """One finding about the user's program.
 
@@ -104,7 +106,7 @@ class Diagnostic:
         return "\n".join(lines)
 
 
-@dataclass(slots=True)
+@record
 class Diagnostics:
     """Collects the findings of a phase; `raise_if_errors` ends the phase."""
 

@@ -1,6 +1,6 @@
 """Which package may import which: the table of docs/architecture.md as data.
 
-Besides these every package may import itself, and ``trapline`` for its version.
+Besides these every package may import itself, ``trapline`` for its version, and ``trapline.records``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": ("kernel", "codegen", "syscall", *_COMPILER),
     "engine": ("runtime", "kernel", "codegen", "syscall", *_COMPILER),
     "bcc": ("engine", "runtime", "frontends.bcc_c", *_DATA),
-    "cli": ("engine", "runtime", "frontends.bpftrace", "bcc", *_DATA),
+    "api": ("engine", "runtime", "kernel", "ir", "frontends.bpftrace", *_DATA),
+    "cli": ("api", "engine", "runtime", "frontends.bpftrace", "bcc", *_DATA),
 }
 
 # Outside modules that only one package may use.

@@ -16,7 +16,10 @@ def public_names() -> set[str]:
     return {
         name
         for name, value in vars(trapline).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and getattr(value, "__module__", "") != "__future__"
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", "") not in ("__future__", "typing")
+        and name != "TYPE_CHECKING"
     }
 
 

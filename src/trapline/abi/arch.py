@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trapline.errors import FeatureMissingError
+from trapline.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Arch:
     """What differs between architectures, as data.
 

@@ -7,12 +7,12 @@ symbol up in a table of a million takes a search through bytes, not a million Py
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from struct import Struct, error
 from typing import TYPE_CHECKING
 
 from trapline.errors import DecodeError
+from trapline.records import record
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -55,7 +55,7 @@ _RELA = Struct("<QQq")  # Elf64_Rela
 _NHDR = Struct("<III")  # Elf64_Nhdr
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Section:
     """A section header; `offset` and `size` are bytes in the file, `address` is where it is mapped."""
 
@@ -72,7 +72,7 @@ class Section:
     entry_size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Segment:
     """A program header; sizes in bytes."""
 
@@ -85,7 +85,7 @@ class Segment:
     alignment: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Symbol:
     """A symbol; `value` is an address (executables, libraries) or an offset in section `section` (object files)."""
 
@@ -102,7 +102,7 @@ class Symbol:
         return self.section != SHN_UNDEF
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Relocation:
     """A relocation: at byte `offset` of the section, by symbol `symbol` (index); `addend` is ``None`` in SHT_REL."""
 
@@ -112,7 +112,7 @@ class Relocation:
     addend: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Note:
     """A note: `owner` (``GNU``, ``stapsdt``), `type` and payload."""
 

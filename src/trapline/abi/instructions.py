@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from trapline.errors import DecodeError
+from trapline.records import record
 
 # Instruction classes (low three bits of the opcode).
 BPF_LD = 0x00
@@ -87,7 +87,7 @@ BPF_PSEUDO_KFUNC_CALL = 2
 _WORD = struct.Struct("<BBhi")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Instruction:
     """One instruction of 8 bytes, or an ``LD_IMM64`` of 16 (its `imm` then holds all 64 bits)."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from trapline.records import record
 
 # enum perf_type_id
 PERF_TYPE_HARDWARE = 0
@@ -96,7 +97,7 @@ ATTR_SIZE = 120  # PERF_ATTR_SIZE_VER6: the layout up to and including aux_sampl
 _ATTR = struct.Struct("=IIQQQQQIIQQQQIiQIHHIIQ")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PerfEventAttr:
     """``struct perf_event_attr``; `config1` and `config2` may hold addresses (probe name, offset).
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from trapline.errors import DecodeError
+from trapline.records import record
 
 _FIELD = re.compile(
     r"^\s*field:(?P<decl>.*);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>[01]);)?"
@@ -14,7 +14,7 @@ _ARRAY = re.compile(r"\[([^\]]*)\]$")
 _LOCATIONS = ("__data_loc", "__rel_loc")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TracepointField:
     """One field of a tracepoint's record.
 
@@ -54,7 +54,7 @@ class TracepointField:
         return f"{self.type} {self.name}[{self.array}]"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TracepointFormat:
     """A tracepoint: its name, its number for perf, and its fields in the order of the record."""
 

@@ -7,18 +7,18 @@ gaps where the natural layout of C would differ.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 
 from trapline.btf import types as t
 from trapline.btf.layout import align_of, is_packed, size_of
 from trapline.btf.naming import Spell, declare
 from trapline.btf.reader import TypeStore
+from trapline.records import record
 
 PACKED = "__attribute__((packed))"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Gap:
     """Bits that no member covers: from `start` to `end`; `align` is the alignment (bits) of what follows.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from struct import Struct, error
 from typing import TypeVar
 
 from trapline.errors import DecodeError
+from trapline.records import record
 
 _HEADER = Struct("<HBBI4I")  # the leading part of struct btf_ext_header
 _SECTION = Struct("<II")  # struct btf_ext_info_sec
@@ -26,7 +26,7 @@ LINE_INFO_SIZE = _LINE.size
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class FuncInfo:
     """A function starts at instruction `insn` (index); `type_id` is its ``Func``."""
 
@@ -34,7 +34,7 @@ class FuncInfo:
     type_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class LineInfo:
     """Instruction `insn` (index) comes from a source line.
 
@@ -49,7 +49,7 @@ class LineInfo:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ExtInfo:
     """What ``.BTF.ext`` says, by name of the ELF section that the instructions are in."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trapline.btf import types as t
 from trapline.btf.reader import TypeStore
 from trapline.errors import DecodeError
+from trapline.records import record
 
 _MAX_DEPTH = 64
 _MAX_ANONYMOUS = 16  # anonymous structs within each other
@@ -38,7 +38,7 @@ def size_of(btf: TypeStore, type_id: int) -> int:
     raise DecodeError(f"BTF type {type_id} contains itself")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Field:
     """A member as C sees it: members of anonymous structs and unions belong to the struct around them.
 
@@ -90,7 +90,7 @@ def field(btf: TypeStore, type_id: int, name: str) -> Field | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Step:
     """One name of a member path.
 

@@ -6,8 +6,9 @@ kernel; id 0 is `Void`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from trapline.records import record
 
 BTF_KIND_UNKN = 0
 BTF_KIND_INT = 1
@@ -35,14 +36,14 @@ BTF_INT_CHAR = 2
 BTF_INT_BOOL = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Void:
     """No type: ``void``, or the absent return type."""
 
     KIND: ClassVar[int] = BTF_KIND_UNKN
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Int:
     """An integer: `size` in bytes, `bits` of them used from bit `offset` up."""
 
@@ -56,7 +57,7 @@ class Int:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Ptr:
     """A pointer to type id `target` (0: ``void *``)."""
 
@@ -64,7 +65,7 @@ class Ptr:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Array:
     """An array of `count` elements of type id `element`."""
 
@@ -74,7 +75,7 @@ class Array:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Member:
     """A member of a struct or union; `name` is empty for an anonymous struct or union.
 
@@ -92,7 +93,7 @@ class Member:
         return self.bit_offset >> 3
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Struct:
     """A struct of `size` bytes; `name` is the tag, empty for an anonymous one."""
 
@@ -102,7 +103,7 @@ class Struct:
     members: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Union:
     """A union of `size` bytes; `name` is the tag, empty for an anonymous one."""
 
@@ -112,7 +113,7 @@ class Union:
     members: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Enumerator:
     """A named constant of an enum."""
 
@@ -120,7 +121,7 @@ class Enumerator:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Enum:
     """An enum of at most 32-bit constants; `size` in bytes."""
 
@@ -131,7 +132,7 @@ class Enum:
     values: tuple[Enumerator, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Enum64:
     """An enum with 64-bit constants; `size` in bytes."""
 
@@ -142,7 +143,7 @@ class Enum64:
     values: tuple[Enumerator, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Fwd:
     """A struct or union of which only the tag is known."""
 
@@ -151,7 +152,7 @@ class Fwd:
     union: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Typedef:
     """Another name for type id `target`."""
 
@@ -160,7 +161,7 @@ class Typedef:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Volatile:
     """``volatile`` on type id `target`."""
 
@@ -168,7 +169,7 @@ class Volatile:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Const:
     """``const`` on type id `target`."""
 
@@ -176,7 +177,7 @@ class Const:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Restrict:
     """``restrict`` on type id `target`."""
 
@@ -184,7 +185,7 @@ class Restrict:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Func:
     """A function; `proto` is the id of its `FuncProto`; linkage 0 static, 1 global, 2 extern."""
 
@@ -194,7 +195,7 @@ class Func:
     linkage: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Param:
     """A parameter of a `FuncProto`; a last one with type 0 and no name means ``...``."""
 
@@ -202,7 +203,7 @@ class Param:
     type: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class FuncProto:
     """The signature of a function; `ret` is 0 for ``void``."""
 
@@ -216,7 +217,7 @@ class FuncProto:
         return bool(self.params) and self.params[-1].type == 0 and not self.params[-1].name
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Var:
     """A variable; linkage 0 static, 1 global, 2 extern."""
 
@@ -226,7 +227,7 @@ class Var:
     linkage: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class SecVar:
     """A variable's place in a `DataSec`: bytes from its start."""
 
@@ -235,7 +236,7 @@ class SecVar:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class DataSec:
     """A section of variables, such as ``.data..percpu``."""
 
@@ -245,7 +246,7 @@ class DataSec:
     variables: tuple[SecVar, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Float:
     """A floating-point type of `size` bytes."""
 
@@ -254,7 +255,7 @@ class Float:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class DeclTag:
     """A tag on type id `target`, or on its member or parameter `component_idx` (-1: on the type itself)."""
 
@@ -265,7 +266,7 @@ class DeclTag:
     attribute: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class TypeTag:
     """A tag on type id `target`, such as ``user``, ``rcu`` or ``percpu``.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getopt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.errors import TraplineError
+from trapline.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Option:
     """One option: its names, the name of its value (empty: a flag), and its help line."""
 
@@ -52,7 +53,7 @@ OPTIONS = (
 _BY_NAME = {name: option for option in OPTIONS for name in option.names}
 
 
-@dataclass
+@record
 class Arguments:
     """What the user asked for."""
 

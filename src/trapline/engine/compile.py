@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trapline.engine.cache import Cache
 from trapline.errors import DecodeError
 from trapline.ir import serial
 from trapline.ir.spec import ModuleSpec, ObjectSpec
+from trapline.records import record
 from trapline.source import Diagnostic, Severity, Source
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Dump = Callable[[str, str], None]
 _VERSION = "1"  # of the cache's contents; a change of trapline's own version counts too
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Compiled:
     """An object and the warnings of its compilation."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trapline.abi.perf import HARDWARE_ALIASES, HARDWARE_EVENTS, SOFTWARE_ALIASES, SOFTWARE_EVENTS
 from trapline.btf import types as t
 from trapline.errors import NoSuchProbeError, TargetError
 from trapline.kernel.patterns import compile_pattern, is_pattern
+from trapline.records import record
 from trapline.syscall.machine import btf_modules
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _VMLINUX = "vmlinux"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Listed:
     """A probe: its name, and where its arguments are described (`module`, `symbol`)."""
 
@@ -34,7 +34,7 @@ _Lister = Callable[["LiveTarget", str, str], Iterable[tuple[str, str, str]]]
 _Describer = Callable[["LiveTarget", Listed], list[str]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Kind:
     """A kind of probe.
 

@@ -88,7 +88,9 @@ class Builder:
         """Return the null pointer."""
         return self.const(Ptr(space), 0)
 
-    def local(self, size: int, name: str = "", *, align: int = 8, zero: bool = False, scratch: bool | None = None) -> f.Op:
+    def local(
+        self, size: int, name: str = "", *, align: int = 8, zero: bool = False, scratch: bool | None = None
+    ) -> f.Op:
         """Return the address of a new variable of `size` bytes."""
         return self.emit(f.Local(Ptr(Space.STACK), size, align, name, zero, scratch))
 

@@ -34,7 +34,7 @@ def _classes() -> dict[str, type]:
     found: dict[str, type] = {}
     for module in (values, spec):
         for name, item in vars(module).items():
-            if isinstance(item, type) and is_dataclass(item):
+            if isinstance(item, type) and "__dataclass_fields__" in vars(item):
                 found[name] = item
     return found
 

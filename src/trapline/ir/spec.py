@@ -7,8 +7,10 @@ events and attach points are the same objects on both sides.  Everything here is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from trapline.records import record
 
 if TYPE_CHECKING:
     from trapline.ir.function import Function
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- maps
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MapSpec:
     """A BPF map.
 
@@ -50,14 +52,14 @@ class MapSpec:
 # ---------------------------------------------------------------- attach points
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SpecialAttach:
     """Run once by the session itself: `when` is ``begin``, ``end`` or ``signal``."""
 
     when: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KprobeAttach:
     """One kprobe or kretprobe: `symbol` (+ `offset`) or an absolute `address`; `module` narrows the symbol."""
 
@@ -69,7 +71,7 @@ class KprobeAttach:
     maxactive: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KprobeMultiAttach:
     """Many functions on one program.
 
@@ -84,7 +86,7 @@ class KprobeMultiAttach:
     module: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TracepointAttach:
     """A tracepoint ``category:name`` through perf."""
 
@@ -92,7 +94,7 @@ class TracepointAttach:
     name: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RawTracepointAttach:
     """A raw tracepoint; `btf` asks for the BTF-typed flavour (``tp_btf``)."""
 
@@ -100,7 +102,7 @@ class RawTracepointAttach:
     btf: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TrampolineAttach:
     """fentry, fexit, fmod_ret or lsm (`kind`) on a function of the kernel or of `module`."""
 
@@ -109,7 +111,7 @@ class TrampolineAttach:
     module: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UprobeAttach:
     """A user-space probe at file `offset` of `path`, or at `symbol` (+ `offset`), resolved when attaching."""
 
@@ -121,7 +123,7 @@ class UprobeAttach:
     ref_ctr_offset: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PerfAttach:
     """A perf event: `type`/`config` as in perf_event_open(2).
 
@@ -136,7 +138,7 @@ class PerfAttach:
     pid: int = -1
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class IterAttach:
     """A BPF iterator over `target`."""
 
@@ -156,7 +158,7 @@ Attach = (
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AttachPoint:
     """Where a program runs.
 
@@ -184,7 +186,7 @@ SHORT_HEADER = 8
 TYPED_HEADER = 40
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Field:
     """One printed value: its byte offset in the record, its layout, and its name (an expression's text, or empty)."""
 
@@ -193,7 +195,7 @@ class Field:
     name: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintfEvent:
     """Formatted text.
 
@@ -207,7 +209,7 @@ class PrintfEvent:
     span: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintValueEvent:
     """``print(x)`` of a value that is not a map."""
 
@@ -215,7 +217,7 @@ class PrintValueEvent:
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintMapElementEvent:
     """``print(@m[k])``: key and value captured in the record (`key` is ``None`` for a scalar map)."""
 
@@ -225,7 +227,7 @@ class PrintMapElementEvent:
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PrintMapEvent:
     """``print(@m, top, div)``: the reader walks the map; 0 means "not given"."""
 
@@ -235,7 +237,7 @@ class PrintMapEvent:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ClearMapEvent:
     """``clear(@m)``, or ``zero(@m)`` when `zero`."""
 
@@ -244,7 +246,7 @@ class ClearMapEvent:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExitEvent:
     """``exit(code)``: an s64 code at `offset`."""
 
@@ -252,7 +254,7 @@ class ExitEvent:
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TimeEvent:
     """``time(format)``: the reader's wall clock."""
 
@@ -260,7 +262,7 @@ class TimeEvent:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class JoinEvent:
     """``join(argv, sep)``: {u32 count; u32 pad} at `offset`, then `count` strings in slots of `slot` bytes."""
 
@@ -271,7 +273,7 @@ class JoinEvent:
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RawEvent:
     """Bytes for a callback of the embedding program (BCC's perf and ring buffers)."""
 
@@ -295,7 +297,7 @@ Event = (
 # ---------------------------------------------------------------- run-time faults of a program
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FaultSite:
     """A place whose helper call can fail at run time.
 
@@ -320,7 +322,7 @@ SCRATCH = ".scratch"  # PERCPU_ARRAY, one element: temporaries too large for the
 RODATA = ".rodata"  # frozen ARRAY, one element: constants
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProgramSpec:
     """A BPF program before code generation.
 
@@ -343,7 +345,7 @@ class ProgramSpec:
     subprograms: tuple[Function, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ModuleSpec:
     """All of a compiled program text, as IR: the front ends' result."""
 
@@ -359,7 +361,7 @@ class ModuleSpec:
     license: str = "GPL"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MapRef:
     """Instruction `index` (an ld_imm64) takes the file descriptor of `map`; `value` asks for the address of element 0."""
 
@@ -368,7 +370,7 @@ class MapRef:
     value: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KfuncRef:
     """Instruction `index` (a call) takes the BTF id of the kernel function `name`."""
 
@@ -377,7 +379,7 @@ class KfuncRef:
     weak: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SubprogramInfo:
     """A function in the bytecode: its first instruction and its name (for func_info)."""
 
@@ -386,7 +388,7 @@ class SubprogramInfo:
     parameters: int = 1
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ObjectProgram:
     """A BPF program as bytecode: `instructions` are 8 bytes each.
 
@@ -406,7 +408,7 @@ class ObjectProgram:
     span: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ObjectSpec:
     """The compiled program: everything that the kernel half and the runtime need, and all that the cache stores."""
 

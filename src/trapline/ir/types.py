@@ -6,8 +6,9 @@ offset.  What the IR keeps of a pointer is the one thing that decides how it may
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from trapline.records import record
 
 
 class Space(Enum):
@@ -39,7 +40,7 @@ class Space(Enum):
 _DIRECT = frozenset({Space.STACK, Space.MAP, Space.CTX, Space.RECORD, Space.BTF})
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Int:
     """An integer of `bits` (1, 8, 16, 32, 64, 128)."""
 
@@ -54,7 +55,7 @@ class Int:
         return f"i{self.bits}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ptr:
     """A 64-bit pointer into `space`."""
 
@@ -69,7 +70,7 @@ class Ptr:
         return f"ptr<{self.space.value}>"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Void:
     """No value."""
 

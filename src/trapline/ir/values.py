@@ -7,10 +7,10 @@ order (little endian on every supported architecture).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from trapline.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class IntV:
     """An integer of `size` bytes (1, 2, 4, 8, 16)."""
 
@@ -18,14 +18,14 @@ class IntV:
     signed: bool = True
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BoolV:
     """One byte, 0 or 1."""
 
     size: int = 1
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class EnumV:
     """An integer shown as the name of its enumerator (the number where no name fits)."""
 
@@ -35,42 +35,42 @@ class EnumV:
     names: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PtrV:
     """An address, shown as ``0x…``."""
 
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StrV:
     """NUL-terminated bytes in a field of `size` bytes; a field filled to the end without NUL was truncated."""
 
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BufV:
     """A u32 length, then that many valid bytes of at most ``size - 4``."""
 
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KsymV:
     """A kernel address (u64), shown as ``symbol+offset``."""
 
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UsymV:
     """A user address: ``{u64 addr; u32 pid; u32 pad}``."""
 
     size: int = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StackV:
     """A stack: ``{u32 pid; u32 nr; u64 ips[limit]}`` (pid is 0 for kernel stacks).
 
@@ -87,28 +87,28 @@ class StackV:
         return 8 + 8 * self.limit
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class InetV:
     """``{u32 family; u8 addr[16]}``; an IPv4 address is in the first four bytes of addr, network order."""
 
     size: int = 20
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MacV:
     """A 6-byte hardware address."""
 
     size: int = 6
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UsernameV:
     """A uid (u64), shown as the user's name."""
 
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TimestampV:
     """Nanoseconds (u64) of `clock` (``boot``, ``monotonic``, ``tai``, ``sw_tai``), shown by strftime with `format`."""
 
@@ -117,21 +117,21 @@ class TimestampV:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CgroupPathV:
     """A cgroup-v2 id (u64), shown as its path."""
 
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProbeNameV:
     """An index (u64) into the object's `probe_names`."""
 
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ArrayV:
     """`count` elements one after the other."""
 
@@ -144,7 +144,7 @@ class ArrayV:
         return self.element.size * self.count
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TupleV:
     """A tuple: (byte offset, layout) for each element."""
 
@@ -152,7 +152,7 @@ class TupleV:
     size: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BitsV:
     """A bit-field inside a record: an integer at bit `shift` of `size` bytes, `bits` wide."""
 
@@ -162,7 +162,7 @@ class BitsV:
     signed: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RecordV:
     """A struct, union or record: (name, byte offset, layout) for each field."""
 
@@ -174,14 +174,14 @@ class RecordV:
 # -- what a map's value means when it is an aggregate; the map is per-CPU and the reader merges the CPUs' parts
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CountV:
     """u64 events, summed over CPUs."""
 
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SumV:
     """A 64-bit sum, summed over CPUs."""
 
@@ -189,7 +189,7 @@ class SumV:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MinV:
     """``{u64 value; u64 is_set}``, the least over CPUs."""
 
@@ -197,7 +197,7 @@ class MinV:
     size: int = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MaxV:
     """``{u64 value; u64 is_set}``, the greatest over CPUs."""
 
@@ -205,7 +205,7 @@ class MaxV:
     size: int = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AvgV:
     """``{u64 total; u64 count}``, both summed over CPUs."""
 
@@ -213,7 +213,7 @@ class AvgV:
     size: int = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StatsV:
     """``{u64 total; u64 count}``, shown as count, average and total."""
 
@@ -221,7 +221,7 @@ class StatsV:
     size: int = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HistV:
     """A log2 histogram with ``2**bits`` sub-buckets per power of two; u64 count per bucket.
 
@@ -233,7 +233,7 @@ class HistV:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LhistV:
     """A linear histogram; the key has a u64 bucket index appended.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from trapline.abi import bpf as abi
 from trapline.errors import KernelError
 from trapline.ir.spec import AttachPoint
 from trapline.kernel.program import Program
+from trapline.records import record
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 
@@ -19,7 +19,7 @@ _PERF_TYPE = 16
 _PERF_KPROBE_MISSED = 48
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SkippedProbe:
     """A function of a wildcard that could not be attached, and why."""
 

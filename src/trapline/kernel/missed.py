@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from trapline.abi import bpf as abi
@@ -25,13 +24,14 @@ from trapline.errors import KernelError, TargetError
 from trapline.ir.spec import KprobeAttach, KprobeMultiAttach, TrampolineAttach
 from trapline.kernel.link import Link
 from trapline.kernel.target import LiveTarget
+from trapline.records import record
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 
 _VALUE_SIZE = 24  # {u64 fd; u64 kprobe's nmissed; u64 kretprobe's nmissed}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MissedHits:
     """How many hits one probe missed.
 
@@ -79,7 +79,7 @@ def read_missed_hits(links: Sequence[Link], target: LiveTarget) -> list[MissedHi
     return rows
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Offsets:
     """Byte offsets of the members on the way from our task to a kprobe's counters."""
 

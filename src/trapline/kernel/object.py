@@ -21,7 +21,7 @@ from trapline.ir.spec import (
     SpecialAttach,
     TrampolineAttach,
 )
-from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program
+from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.program import LoadOptions, Program
@@ -121,36 +121,50 @@ class LoadedObject:
         return link
 
     def attach_all(self, on_warning: _WARN | None = None) -> list[Link]:
-        """Attach every program to all its attach points but the special ones, in source order.
+        """Attach every program to all its attach points but the special ones.
+
+        Programs on one place run in source order, entries and returns alike: the kernel runs some kinds last attached
+        first, so those are attached in reverse.
 
         Args:
             on_warning: called with a line for each optional attach point that fails, and each function of a wildcard
                 that was left out.
 
+        Returns:
+            The links in source order.
+
         Raises:
             TargetError, AttachError: a point that is not optional failed; what was attached before stays until `close`.
         """
-        made = []
-        for spec in self.spec.programs:
-            for point in spec.attach_points:
-                if isinstance(point.attach, SpecialAttach):
-                    continue
-                try:
-                    link = self.attach(spec.name, point)
-                except TraplineError as error:
-                    if not point.optional:
-                        raise
-                    if on_warning:
-                        on_warning(str(error))
-                    continue
-                made.append(link)
-                for skipped in link.skipped:
-                    if on_warning:
-                        on_warning(f"{point.label}: left out {skipped.symbol}: {skipped.reason}")
-                for text in link.warnings:
-                    if on_warning:
-                        on_warning(text)
-        return made
+        places = [
+            (spec.name, point)
+            for spec in self.spec.programs
+            for point in spec.attach_points
+            if not isinstance(point.attach, SpecialAttach)
+        ]
+        order = [i for i, (_, point) in enumerate(places) if not runs_last_attached_first(point.attach)]
+        order += [i for i in reversed(range(len(places))) if runs_last_attached_first(places[i][1].attach)]
+        made: dict[int, Link] = {}
+        warnings: dict[int, list[str]] = {}
+        for index in order:
+            name, point = places[index]
+            try:
+                link = self.attach(name, point)
+            except TraplineError as error:
+                if not point.optional:
+                    raise
+                warnings[index] = [str(error)]
+                continue
+            made[index] = link
+            left_out = [f"{point.label}: left out {s.symbol}: {s.reason}" for s in link.skipped]
+            warnings[index] = [*left_out, *link.warnings]
+        if on_warning:
+            for index in sorted(warnings):
+                for text in warnings[index]:
+                    on_warning(text)
+        ordered = [made[index] for index in sorted(made)]
+        self.links = [link for link in self.links if link not in ordered] + ordered
+        return ordered
 
     def special_programs(self, when: str) -> Iterator[Program]:
         """Yield the programs for ``begin``, ``end`` or ``signal``, in source order; `Program.run` runs one."""

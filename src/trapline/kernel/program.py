@@ -7,12 +7,12 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from trapline.abi import bpf as abi
 from trapline.abi.instructions import BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE
 from trapline.errors import InternalError, KernelError, PrivilegeError
 from trapline.ir.spec import ObjectProgram
+from trapline.records import record
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 from trapline.syscall.privilege import missing_capabilities, read_sysctl
@@ -26,7 +26,7 @@ _RECURSION_MISSES = 208
 _RUN_TIME = 192
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LoadOptions:
     """What loading needs besides the bytecode.
 
@@ -53,7 +53,7 @@ class LoadOptions:
     log_level: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProgramStatistics:
     """What the kernel counted for a program.
 

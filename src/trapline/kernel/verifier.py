@@ -6,10 +6,10 @@ import errno
 import os
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 
 from trapline.errors import KernelError, VerifierError
 from trapline.ir.spec import ObjectProgram
+from trapline.records import record
 
 _INSTRUCTION = re.compile(r"^(\d+): \(([0-9a-f]{2})\) (.*)$")
 _NOISE = re.compile(
@@ -22,7 +22,7 @@ _NOISE = re.compile(
 _ENOTSUPP = 524  # the kernel's own; no name in user space
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rejection:
     """What a verifier log says.
 
@@ -41,7 +41,7 @@ class Rejection:
     hint: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Rule:
     pattern: re.Pattern[str]
     message: str  # may refer to the pattern's groups: {1}, {name}

@@ -8,9 +8,9 @@ import gzip
 import os
 import resource
 import stat
-from dataclasses import dataclass
 
 from trapline.errors import PrivilegeError, TargetError
+from trapline.records import record
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 _BTF_ROOT = "/sys/kernel/btf"
@@ -117,7 +117,7 @@ def parse_kernel_config(text: str) -> dict[str, str]:
     return options
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Module:
     """A loaded kernel module: its name, its size in bytes, and where it is (0 when hidden)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from trapline.records import record
 
 CAPABILITIES: dict[str, int] = {
     "CAP_DAC_READ_SEARCH": 2,
@@ -66,7 +66,7 @@ def read_sysctl(name: str) -> int | None:
         return None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BlacklistEntry:
     """A range of the kernel where no kprobe may be: addresses (0 when hidden) and the function's name."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trapline.errors import KernelError
+from trapline.records import record
 from trapline.syscall.fd import Fd
 from trapline.syscall.libc import syscall
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MemoryMap:
     """A line of ``/proc/PID/maps``; `offset` is in the file `path` (empty for anonymous memory)."""
 

@@ -6,11 +6,11 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 from trapline.errors import ClosedError
+from trapline.records import record
 from trapline.syscall.libc import Mapping
 
 _LENGTH = struct.Struct("=I")
@@ -24,7 +24,7 @@ class RingChunk(NamedTuple):
     records: list[tuple[int, int]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RingAddresses:
     """Where native code finds the ring.
 

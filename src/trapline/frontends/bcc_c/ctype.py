@@ -6,11 +6,13 @@ Sizes and layouts come from clang (the LP64 model of every supported kernel); no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
+from trapline.records import record
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class CVoid:
     """``void``."""
 
@@ -20,7 +22,7 @@ class CVoid:
         return "void"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CInt:
     """An integer type; `rank` orders conversions, `enum` is the tag of an enumeration."""
 
@@ -46,7 +48,7 @@ class CInt:
         return f"enum {self.enum}" if self.enum else self.name
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CPointer:
     """A pointer; `pointee` is computed when asked, so types may be recursive."""
 
@@ -63,7 +65,7 @@ class CPointer:
         return self.spelling
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CArray:
     """`count` elements; 0 for an incomplete (flexible) array."""
 
@@ -79,7 +81,7 @@ class CArray:
         return f"{self.element}[{self.count or ''}]"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CField:
     """A member of a record; `offset_bits` counts from the start of that record, `width` is 0 for all but bit-fields."""
 
@@ -89,7 +91,7 @@ class CField:
     width: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CRecord:
     """A struct or union; identity is its declaration's `key`."""
 
@@ -110,7 +112,7 @@ class CRecord:
         return f"{'union' if self.union else 'struct'} {self.name or '(anonymous)'}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CFunction:
     """A function type."""
 

@@ -7,7 +7,7 @@ is one function being inlined.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from trapline.errors import InternalError, UnsupportedError
@@ -20,12 +20,13 @@ from trapline.ir import function as f
 from trapline.ir.builder import Builder
 from trapline.ir.target import Target
 from trapline.ir.types import I8, I64, Int, Ptr, Space, Type
+from trapline.records import record
 from trapline.source import Diagnostics, Source
 
 INFER = Ptr(Space.INFER)
 
 
-@dataclass
+@record
 class Unit:
     """What all programs of a text share.
 
@@ -41,7 +42,7 @@ class Unit:
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Place:
     """Where an lvalue is: the object's address, and for a bit-field which bits of the unit there."""
 
@@ -52,7 +53,7 @@ class Place:
     width: int = 0
 
 
-@dataclass
+@record
 class Frame:
     """A function while its body is lowered.
 
@@ -70,7 +71,7 @@ class Frame:
     switches: list[list[tuple[int | None, int, f.Block]]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rules:
     """The rules by kind of node; `trapline.frontends.bcc_c.lower` puts them together."""
 

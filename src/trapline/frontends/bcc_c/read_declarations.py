@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.libclang import Cursor, decode_string
@@ -11,11 +11,12 @@ from trapline.frontends.bcc_c.read_statements import read_statement, read_variab
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.frontends.bcc_c.result import TableInfo
 from trapline.frontends.bcc_c.tables import is_table, read_table
+from trapline.records import record
 
 _LICENSE = "__trapline_license"
 
 
-@dataclass
+@record
 class Declarations:
     """What a text declares; `programs` are its externally visible functions with a body, in order."""
 

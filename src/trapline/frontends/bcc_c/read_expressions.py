@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CType
+from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType
 from trapline.frontends.bcc_c.libclang import Cursor, decode_string
 from trapline.frontends.bcc_c.reading import Reader
 
@@ -130,9 +131,29 @@ def _member(reader: Reader, cursor: Cursor) -> tree.Expr:
         raise reader.unsupported("member access without an object", cursor)
     base = read_expression(reader, operands[0])
     arrow = isinstance(base.type, CPointer)
-    return tree.Member(
-        reader.type(cursor), base, reader.types.field(cursor.referenced), arrow, span=reader.span(cursor)
-    )
+    record = base.type.pointee if isinstance(base.type, CPointer) else base.type
+    declaration = cursor.referenced
+    member = reader.types.field(declaration)
+    # libclang leaves out the anonymous structs and unions on the way to the member.
+    skipped = anonymous_offset(record, reader.types.read(declaration.semantic_parent.type))
+    if skipped is None:
+        raise reader.unsupported(f"the member '{cursor.spelling}' was not found in {record}", cursor)
+    if skipped:
+        member = replace(member, offset_bits=member.offset_bits + skipped)
+    return tree.Member(reader.type(cursor), base, member, arrow, span=reader.span(cursor))
+
+
+def anonymous_offset(record: CType, inner: CType) -> int | None:
+    """Return the bits from the start of `record` to `inner`, reached through anonymous members; ``None``: not there."""
+    if record == inner:
+        return 0
+    if isinstance(record, CRecord):
+        for member in record.fields:
+            if not member.name and isinstance(member.type, CRecord):
+                offset = anonymous_offset(member.type, inner)
+                if offset is not None:
+                    return member.offset_bits + offset
+    return None
 
 
 def _index(reader: Reader, cursor: Cursor) -> tree.Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from trapline.errors import UnsupportedError
@@ -11,6 +11,7 @@ from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.ctype import CType
 from trapline.frontends.bcc_c.libclang import Api, Cursor
 from trapline.frontends.bcc_c.read_types import TypeReader, UnknownTypeError
+from trapline.records import record
 from trapline.source import Diagnostic, Source
 
 
@@ -32,7 +33,7 @@ class CursorMap:
         self._slots.setdefault(cursor.hash, []).append((cursor, value))
 
 
-@dataclass
+@record
 class Reader:
     """The state of reading one translation unit.
 

@@ -6,15 +6,16 @@ ctypes classes without the compiler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.ir.spec import ModuleSpec
+from trapline.records import record
 from trapline.source import Diagnostic
 
 # ---------------------------------------------------------------- C types of keys, leaves and events
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class IntC:
     """An integer type.
 
@@ -31,7 +32,7 @@ class IntC:
     enum: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PointerC:
     """A pointer: an unsigned 64-bit address; `name` is its C spelling (``struct sock *``)."""
 
@@ -39,7 +40,7 @@ class PointerC:
     size: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ArrayC:
     """`count` elements (0 for a flexible array member)."""
 
@@ -52,7 +53,7 @@ class ArrayC:
         return self.element.size * self.count
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FieldC:
     """A member of a record.
 
@@ -71,7 +72,7 @@ class FieldC:
     shift: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RecordC:
     """A struct or union with the layout that the C program uses.
 
@@ -91,7 +92,7 @@ class RecordC:
     packed: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class VoidC:
     """No type: the key of a ring buffer, the leaf of a queue's key."""
 
@@ -103,7 +104,7 @@ TypeC = IntC | PointerC | ArrayC | RecordC | VoidC
 # ---------------------------------------------------------------- tables and programs
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TableInfo:
     """A map as the C text declares it.
 
@@ -134,7 +135,7 @@ class TableInfo:
     event: TypeC | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AutoAttach:
     """Where BCC attaches a function by its name alone.
 
@@ -153,7 +154,7 @@ class AutoAttach:
     implicit: bool = True
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProgramInfo:
     """A function that can be loaded as a BPF program (externally visible, with a body).
 
@@ -172,7 +173,7 @@ class ProgramInfo:
     span: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CResult:
     """A compiled BCC text.
 
@@ -190,7 +191,7 @@ class CResult:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class COptions:
     """How to compile.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from trapline.records import record
 
 _NOISE = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*")
@@ -31,7 +32,7 @@ netinet/in.h arpa/inet.h
 _LANGUAGE_HEADERS = frozenset(_LANGUAGE_HEADERS_TEXT.split())
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TextScan:
     """Findings about a text.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.frontends.bcc_c import tree
 from trapline.ir.function import MapValueAddress, Op
 from trapline.ir.spec import RODATA, MapSpec
+from trapline.records import record
 
 DATA = ".data"
 
 
-@dataclass
+@record
 class _Segment:
     data: bytearray = field(default_factory=bytearray)
 
@@ -22,7 +23,7 @@ class _Segment:
         return offset
 
 
-@dataclass
+@record
 class Statics:
     """The contents of ``.rodata`` (frozen) and ``.data``, while programs are lowered."""
 

@@ -6,14 +6,15 @@ once and lowered as often as they are called (every static function is inlined, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.frontends.bcc_c.ctype import CField, CType
+from trapline.records import record
 
 SpanT = tuple[int, int]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Node:
     """Anything with a place in the text (``None`` inside our own prelude)."""
 
@@ -23,7 +24,7 @@ class Node:
 # ---------------------------------------------------------------- declarations
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Variable(Node):
     """A variable or parameter; `static` ones live in a map, `constant` ones among them in the frozen one.
 
@@ -39,7 +40,7 @@ class Variable(Node):
     changed: bool = False
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class FunctionTree(Node):
     """A function with its body."""
 
@@ -54,49 +55,49 @@ class FunctionTree(Node):
 # ---------------------------------------------------------------- expressions
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Expr(Node):
     """An expression of C type `type`."""
 
     type: CType
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class IntLiteral(Expr):
     """A constant: a literal, an enumerator, ``sizeof``, ``offsetof``."""
 
     value: int
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class StringLiteral(Expr):
     """A string with its NUL."""
 
     data: bytes
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class VariableRef(Expr):
     """A use of a variable."""
 
     variable: Variable
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class TableRef(Expr):
     """A use of a map's name other than a method call."""
 
     name: str
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class FunctionRef(Expr):
     """A use of a function other than a call."""
 
     name: str
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Member(Expr):
     """``base.member`` or, with `arrow`, ``base->member``."""
 
@@ -105,7 +106,7 @@ class Member(Expr):
     arrow: bool
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Index(Expr):
     """``base[index]``; `base` is the pointer (or array), whichever side it was on."""
 
@@ -113,7 +114,7 @@ class Index(Expr):
     index: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Unary(Expr):
     """``& * + - ~ !``."""
 
@@ -121,7 +122,7 @@ class Unary(Expr):
     operand: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Step(Expr):
     """``++`` and ``--``."""
 
@@ -130,7 +131,7 @@ class Step(Expr):
     prefix: bool
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Binary(Expr):
     """Arithmetic, comparison, ``&&``, ``||`` and the comma."""
 
@@ -139,7 +140,7 @@ class Binary(Expr):
     right: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Assign(Expr):
     """``target = value`` or, with `operator`, ``target operator= value``."""
 
@@ -148,7 +149,7 @@ class Assign(Expr):
     value: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Conditional(Expr):
     """``condition ? then : other``; `then` is ``None`` for ``condition ?: other``."""
 
@@ -157,14 +158,14 @@ class Conditional(Expr):
     other: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Cast(Expr):
     """A conversion, implicit or written."""
 
     operand: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class CallFunction(Expr):
     """A call by name: a static function, a helper or a built-in."""
 
@@ -173,7 +174,7 @@ class CallFunction(Expr):
     callee: FunctionTree | None = None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class CallMethod(Expr):
     """``table.method(arguments)``."""
 
@@ -182,7 +183,7 @@ class CallMethod(Expr):
     arguments: tuple[Expr, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Designated(Expr):
     """One item of a braced list: `path` of members and indices (first, last) that it starts at."""
 
@@ -190,21 +191,21 @@ class Designated(Expr):
     value: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class InitList(Expr):
     """A braced initialiser as written; items may be `Designated`."""
 
     items: tuple[Expr, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class CompoundLiteral(Expr):
     """``(type){ … }``."""
 
     init: Expr
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class StatementExpr(Expr):
     """``({ … })``."""
 
@@ -214,21 +215,21 @@ class StatementExpr(Expr):
 # ---------------------------------------------------------------- statements
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Block(Node):
     """``{ … }``."""
 
     statements: tuple[Node, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Declare(Node):
     """A declaration of local variables."""
 
     variables: tuple[Variable, ...]
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class If(Node):
     """``if``."""
 
@@ -237,7 +238,7 @@ class If(Node):
     other: Node | None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Loop(Node):
     """``for``, ``while`` and ``do``; `test_last` for ``do``."""
 
@@ -248,7 +249,7 @@ class Loop(Node):
     test_last: bool = False
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class SwitchOn(Node):
     """``switch``."""
 
@@ -256,7 +257,7 @@ class SwitchOn(Node):
     body: Node
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Case(Node):
     """``case low ... high:`` or, with `low` None, ``default:``."""
 
@@ -265,24 +266,24 @@ class Case(Node):
     body: Node | None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Break(Node):
     """``break``."""
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Continue(Node):
     """``continue``."""
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Goto(Node):
     """``goto label``."""
 
     label: str
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Label(Node):
     """``label: statement``."""
 
@@ -290,14 +291,14 @@ class Label(Node):
     body: Node | None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class ReturnFrom(Node):
     """``return``."""
 
     value: Expr | None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class CompilerBarrier(Node):
     """``asm volatile("" …)``; the variables it names are forgotten by the optimiser."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
@@ -11,6 +10,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.ir.buckets import MAX_BITS
 from trapline.ir.function import Op
 from trapline.ir.types import I64
+from trapline.records import record
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
@@ -20,7 +20,7 @@ _MAX_BUCKETS = 1000
 Target = ast.MapName | ast.MapElement
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Aggregate:
     """An aggregating function: `check` gives the map's type, `lower` does one step."""
 

@@ -5,12 +5,11 @@ Nodes compare and hash by identity, so that passes can keep what they find out i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from trapline.records import record
 from trapline.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Node:
     """Anything with a place in the source."""
 
@@ -20,7 +19,7 @@ class Node:
 # ---------------------------------------------------------------- types as written
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class NamedType(Node):
     """A type by name; `tag` is ``struct``, ``union``, ``enum`` or empty."""
 
@@ -28,14 +27,14 @@ class NamedType(Node):
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class PointerType(Node):
     """``T *``."""
 
     target: TypeExpr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class ArrayType(Node):
     """``T[n]``, or ``string[n]`` and its like; `length` is ``None`` for ``T[]``."""
 
@@ -43,14 +42,14 @@ class ArrayType(Node):
     length: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class TupleType(Node):
     """``(T1, T2)``."""
 
     elements: tuple[TypeExpr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class TypeofType(Node):
     """``typeof(e)`` or ``typeof(T)``."""
 
@@ -62,7 +61,7 @@ TypeExpr = NamedType | PointerType | ArrayType | TupleType | TypeofType
 # ---------------------------------------------------------------- expressions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Integer(Node):
     """An integer literal, durations already in nanoseconds; `unsigned` when a ``u`` suffix says so."""
 
@@ -70,54 +69,54 @@ class Integer(Node):
     unsigned: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class String(Node):
     """A string literal with its escapes resolved to bytes."""
 
     value: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Boolean(Node):
     """``true`` or ``false``."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Identifier(Node):
     """A bare word: a built-in, an enumerator, a macro or its parameter."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Positional(Node):
     """``$1``, ``$2`` …"""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class PositionalCount(Node):
     """``$#``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Variable(Node):
     """``$name``; `name` without the dollar."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class MapName(Node):
     """``@name`` without a key: a scalar map's value, or the map itself as an argument; `name` starts with ``@``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class MapElement(Node):
     """``@name[k1, k2]``."""
 
@@ -125,7 +124,7 @@ class MapElement(Node):
     keys: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class FieldAccess(Node):
     """``e.name``, or ``e->name`` when `arrow`."""
 
@@ -134,7 +133,7 @@ class FieldAccess(Node):
     arrow: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class TupleAccess(Node):
     """``e.0``."""
 
@@ -142,7 +141,7 @@ class TupleAccess(Node):
     index: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Index(Node):
     """``e[i]`` of an array, pointer, string or tuple."""
 
@@ -150,7 +149,7 @@ class Index(Node):
     index: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Unary(Node):
     """``- ! ~ * & ++ --`` before an operand, or ``++ --`` after it when `postfix`."""
 
@@ -159,7 +158,7 @@ class Unary(Node):
     postfix: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Binary(Node):
     """``left op right``."""
 
@@ -168,7 +167,7 @@ class Binary(Node):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Ternary(Node):
     """``c ? a : b``; `then` is ``None`` for ``c ?: b``."""
 
@@ -177,7 +176,7 @@ class Ternary(Node):
     otherwise: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Cast(Node):
     """``(T)e``."""
 
@@ -185,7 +184,7 @@ class Cast(Node):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Call(Node):
     """``name(args)``."""
 
@@ -193,28 +192,28 @@ class Call(Node):
     args: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Tuple(Node):
     """``(a, b)``."""
 
     elements: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Record(Node):
     """``(a=1, b=2)``."""
 
     fields: tuple[tuple[str, Expr], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Sizeof(Node):
     """``sizeof(T)`` or ``sizeof(e)``."""
 
     operand: Expr | TypeExpr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Offsetof(Node):
     """``offsetof(T, a.b)``."""
 
@@ -222,28 +221,28 @@ class Offsetof(Node):
     path: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class TypeArgument(Node):
     """``typeof(…)`` where an expression stands: a type passed to a macro or function."""
 
     type: TypeExpr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Typeinfo(Node):
     """``typeinfo(T)`` or ``typeinfo(e)``."""
 
     operand: Expr | TypeExpr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Comptime(Node):
     """``comptime e``."""
 
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class BlockExpression(Node):
     """``{ …; e }``: the value of the last expression."""
 
@@ -251,7 +250,7 @@ class BlockExpression(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class IfExpression(Node):
     """``if c { a } else { b }`` where a value is wanted."""
 
@@ -292,28 +291,28 @@ Expr = (
 # ---------------------------------------------------------------- statements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Block(Node):
     """``{ … }``."""
 
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class ExpressionStatement(Node):
     """``e;``."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Discard(Node):
     """``_ = e;``."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Assign(Node):
     """``target = e;``, or ``target op= e;`` with `op` the operator without ``=``."""
 
@@ -322,7 +321,7 @@ class Assign(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Let(Node):
     """``let $x: T = e;``."""
 
@@ -331,7 +330,7 @@ class Let(Node):
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class If(Node):
     """``if (c) { … } else …``; `comptime` when the branch is chosen at compile time."""
 
@@ -341,7 +340,7 @@ class If(Node):
     comptime: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Unroll(Node):
     """``unroll(n) { … }``."""
 
@@ -349,7 +348,7 @@ class Unroll(Node):
     body: Block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class While(Node):
     """``while (c) { … }``."""
 
@@ -357,7 +356,7 @@ class While(Node):
     body: Block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Range(Node):
     """``a..b``: from `start` up to and without `end`."""
 
@@ -365,7 +364,7 @@ class Range(Node):
     end: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class For(Node):
     """``for $x : @map { … }`` or ``for $x : a..b { … }``."""
 
@@ -374,24 +373,24 @@ class For(Node):
     body: Block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Break(Node):
     """``break;``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Continue(Node):
     """``continue;``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Return(Node):
     """``return e;``."""
 
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Import(Node):
     """``import "path";``, at top level or inside a block."""
 
@@ -417,14 +416,14 @@ Statement = (
 # ---------------------------------------------------------------- top level
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class CText(Node):
     """C definitions and preprocessor lines before the program, as text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class ConfigEntry(Node):
     """``key = value``; a bare word is a string."""
 
@@ -432,7 +431,7 @@ class ConfigEntry(Node):
     value: int | str | bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class AttachPoint(Node):
     """One attach point, taken apart.
 
@@ -463,7 +462,7 @@ class AttachPoint(Node):
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Probe(Node):
     """``attach points /predicate/ { … }``."""
 
@@ -472,7 +471,7 @@ class Probe(Node):
     body: Block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class MapDeclaration(Node):
     """``let @m = hash(n);``."""
 
@@ -481,7 +480,7 @@ class MapDeclaration(Node):
     entries: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Macro(Node):
     """``macro name(params) { … }``; each parameter is a ``$v``, an ``@m`` or an identifier."""
 
@@ -490,7 +489,7 @@ class Macro(Node):
     body: Block | BlockExpression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Function(Node):
     """``fn name($a : T) : T { … }``."""
 
@@ -500,7 +499,7 @@ class Function(Node):
     body: Block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, eq=False)
 class Program(Node):
     """A whole program text."""
 

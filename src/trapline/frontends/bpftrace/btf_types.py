@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trapline import btf as b
 from trapline.frontends.bpftrace import types as t
 from trapline.ir.types import Space
+from trapline.records import record
 
 _MAX_DEPTH = 32
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BtfMembers:
     """The members of struct or union `type_id`, read when asked for."""
 
@@ -37,7 +37,7 @@ class BtfMembers:
         return t.FieldInfo(found.name, kind, found.offset)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class NamedMembers:
     """Members given one by one."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from trapline.errors import SemanticError, UnsupportedError
 from trapline.frontends.bpftrace import ast
@@ -20,12 +19,13 @@ from trapline.frontends.bpftrace.resolve_attach_points import resolve_attach_poi
 from trapline.frontends.bpftrace.types_printer import format_types
 from trapline.ir import spec
 from trapline.ir.target import Target
+from trapline.records import record
 from trapline.source import Diagnostic, Diagnostics, Source
 
 Dump = Callable[[str, str], None]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CompileResult:
     """A compiled program and what the user should know about it."""
 

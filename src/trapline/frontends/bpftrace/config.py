@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import field
+from typing import TYPE_CHECKING
 
 from trapline.errors import SemanticError
-from trapline.frontends.bpftrace import ast
+from trapline.records import record
 from trapline.source import Diagnostic, Diagnostics
+
+if TYPE_CHECKING:
+    from trapline.frontends.bpftrace import ast
 
 Setting = int | str | bool
 
@@ -61,7 +64,7 @@ _AUTOMATIC_RING_BYTES = 16 << 20
 _LEAST_RING_BYTES = 256 << 10
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CompileOptions:
     """What the user asked for besides the program.
 
@@ -86,7 +89,7 @@ class CompileOptions:
     start_nsecs: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Config:
     """The settings in force."""
 
@@ -144,6 +147,8 @@ def resolve_config(entries: Iterable[ast.ConfigEntry], options: CompileOptions, 
         elif entry.key in _DEPRECATED:
             diagnostics.warning(f"{entry.key} is no longer needed: the feature is stable", entry.span)
         elif entry.key not in DEFAULTS:
+            from difflib import get_close_matches
+
             near = get_close_matches(entry.key, DEFAULTS, 1)
             hints = [f"Did you mean {near[0]}?"] if near else []
             diagnostics.error(f"{entry.key}: not a known config option", entry.span, *hints)

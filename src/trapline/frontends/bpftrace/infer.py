@@ -6,7 +6,6 @@ $x = 1; $x = nsecs; @a[comm] = $x   →   $x: uint64, @a: string[16] → uint64
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -14,12 +13,13 @@ from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable, settle
 from trapline.frontends.bpftrace.sites import ProbeSite
+from trapline.records import record
 from trapline.source import Diagnostics, Span
 
 _MAX_ROUNDS = 12
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class TypedSite:
     """A site whose block is typed: `typer` holds the types of its nodes."""
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.config import CompileOptions, Config
 from trapline.frontends.bpftrace.tables import Builtin, Function
 from trapline.ir.target import Target
+from trapline.records import record
 from trapline.source import Diagnostic, Diagnostics, Span
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Variable:
     """A scratch variable: its name, what it holds so far, and where it was declared."""
 
@@ -22,7 +23,7 @@ class Variable:
     fixed: bool = False
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class MapInfo:
     """What is known of a map: `keyed` is ``None`` until its first use."""
 
@@ -34,7 +35,7 @@ class MapInfo:
     used: Span | None = None
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Knowledge:
     """What all sites of a program share."""
 

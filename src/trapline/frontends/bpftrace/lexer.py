@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 
+from trapline.records import record
 from trapline.source import Diagnostics, Source, Span
 
 
@@ -24,7 +24,7 @@ class Kind(Enum):
     BAD = "invalid text"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Token:
     """A token: `text` as written, `value` what a literal means."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from trapline.frontends.bpftrace.ast import AttachPoint
+from trapline.records import record
 from trapline.source import Diagnostics, Source, Span
 
 _UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -25,7 +25,7 @@ class _Invalid(Exception):
         self.hints = hints
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class _Parts:
     """An attach point cut at its colons."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.ir import spec
+from trapline.records import record
 
 
 class Place(Enum):
@@ -22,7 +23,7 @@ class Place(Enum):
     REL_LOC = "rel_loc"  # the same, relative to its own end
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Argument:
     """A named argument of a probe.
 
@@ -41,7 +42,7 @@ class Argument:
     shift: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Arguments:
     """The named arguments of a site, in order; `missing` explains to the user why there are none, or not this one."""
 
@@ -51,7 +52,7 @@ class Arguments:
     hint: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class ProbeSite:
     """A block bound to one attach point of its list (or to one match of it).
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.ir.function import Op
+from trapline.records import record
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
     from trapline.frontends.bpftrace.lower import Lowerer
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Builtin:
     """A bare word that has a value.
 
@@ -33,7 +33,7 @@ class Builtin:
     doc: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Function:
     """A function.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from trapline.ir.types import Space
+from trapline.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class IntT:
     """An integer of `size` bytes; `flexible` for a literal that fits either sign of its size."""
 
@@ -21,7 +22,7 @@ class IntT:
         return f"{'' if self.signed else 'u'}int{self.size * 8}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class BoolT:
     """One byte, 0 or 1."""
 
@@ -31,7 +32,7 @@ class BoolT:
         return "bool"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class EnumT:
     """An enum of the kernel."""
 
@@ -44,7 +45,7 @@ class EnumT:
         return f"enum {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class StringT:
     """A NUL-terminated string in `size` bytes, the NUL included."""
 
@@ -54,7 +55,7 @@ class StringT:
         return f"string[{self.size}]"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class BufferT:
     """At most `capacity` bytes behind a u32 length."""
 
@@ -69,7 +70,7 @@ class BufferT:
         return f"buffer[{self.capacity}]"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class VoidT:
     """No value, or what an untyped pointer points to."""
 
@@ -79,7 +80,7 @@ class VoidT:
         return "void"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class PtrT:
     """A pointer; `space` says how memory behind it is read."""
 
@@ -92,7 +93,7 @@ class PtrT:
         return text + ("*" if text.endswith("*") else " *")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ArrayT:
     """`count` elements, one after the other."""
 
@@ -108,7 +109,7 @@ class ArrayT:
         return f"{self.element}[{self.count}]"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class FieldInfo:
     """A member: its type and its place from the start of the record; `bits` wide at `bit_offset` when a bit-field."""
 
@@ -129,7 +130,7 @@ class Members(Protocol):
         """Iterate over the members in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class RecordT:
     """A C struct or union (`name` with its tag), or a record of the language (`name` empty)."""
 
@@ -143,7 +144,7 @@ class RecordT:
         return "record{" + ",".join(f".{f.name} = {f.type}" for f in self.members.fields()) + "}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class TupleT:
     """A tuple, laid out like a C struct."""
 
@@ -163,7 +164,7 @@ class TupleT:
         return "(" + ",".join(map(str, self.elements)) + ")"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class WordT:
     """A u64 (or ``usym_t``'s 16 bytes) that the reader shows in its own way.
 
@@ -183,7 +184,7 @@ class WordT:
         return self.kind
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class StackT:
     """A kernel or user stack of at most `limit` frames."""
 
@@ -200,7 +201,7 @@ class StackT:
         return "kstack_t" if self.kernel else "ustack_t"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class InetT:
     """``{u32 family; u8 addr[16]}``."""
 
@@ -210,7 +211,7 @@ class InetT:
         return "inet"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class MacT:
     """Six bytes of a hardware address."""
 
@@ -220,7 +221,7 @@ class MacT:
         return "macaddr_t"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class AggregateT:
     """What an aggregating function leaves in a map: `kind` is its name; `params` those of hist and lhist."""
 
@@ -242,7 +243,7 @@ class AggregateT:
         return ("" if self.signed or self.kind in ("count", "hist", "lhist") else "u") + self.kind + "_t"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ArgsT:
     """``args`` as a whole."""
 
@@ -252,7 +253,7 @@ class ArgsT:
         return "args"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ContextT:
     """``ctx``: the raw context."""
 
@@ -262,7 +263,7 @@ class ContextT:
         return "ctx"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class UnknownT:
     """Not known yet, or in error."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from trapline.ir.spec import (
+    Attach,
     AttachPoint,
     IterAttach,
     KprobeAttach,
@@ -42,6 +43,17 @@ ATTACH_TYPE_OF_KIND: dict[str, str] = {
     "fmod_ret": "MODIFY_RETURN",
     "lsm": "LSM_MAC",
 }
+
+
+def runs_last_attached_first(attach: Attach) -> bool:
+    """Return whether the kernel runs several programs on one place in the reverse of the order of attaching.
+
+    Seen on Linux 6.1, 6.12 and 6.18: kprobes, kprobe_multi entries, uprobes, uretprobes and trampolines do; tracepoints,
+    perf events and kretprobes (whose instances are a stack, filled in reverse) do not.
+    """
+    if isinstance(attach, (KprobeAttach, KprobeMultiAttach)):
+        return not attach.retprobe
+    return isinstance(attach, (UprobeAttach, TrampolineAttach))
 
 
 def attach_program(program: Program, point: AttachPoint, target: LiveTarget) -> Link:

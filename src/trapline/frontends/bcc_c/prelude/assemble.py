@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from trapline.abi.tracepoint import TracepointFormat
 from trapline.btf import types as t
@@ -16,6 +15,7 @@ from trapline.frontends.bcc_c.prelude.probes import PROBES, register_macros, reg
 from trapline.frontends.bcc_c.prelude.tracepoints import tracepoint_struct
 from trapline.frontends.bcc_c.scan import TextScan
 from trapline.ir.target import Target
+from trapline.records import record
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CONFIG = re.compile(r"^CONFIG_\w+$")
@@ -35,7 +35,7 @@ _BETRAYED = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Prelude:
     """The text before a script, and what was found out on the way.
 
