@@ -1,4 +1,7 @@
-"""The bpftrace language: text → syntax tree → typed program → IR."""
+"""The bpftrace language: text → syntax tree → typed program → IR.
+
+The names below are imported when they are first used: a program that is found in the compile cache needs no compiler.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ __all__ = [
     "settings_from_environment",
 ]
 
-# Where each name lives: a program found in the compile cache needs the options only.
 _HOMES = {
     "CompileOptions": "config",
     "CompileResult": "compile",
@@ -33,9 +35,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
