@@ -147,8 +147,8 @@ begin {
 }
 """
     tree = format_program(program(text))
-    names = """CText ConfigEntry Import Macro MapDeclaration Function For Range Unroll While IfExpression BlockExpression
-        Record Tuple Typeinfo TypeArgument Offsetof Comptime"""
+    names = """CText ConfigEntry Import Macro MapDeclaration Function For Range Unroll While IfExpression
+        BlockExpression Record Tuple Typeinfo TypeArgument Offsetof Comptime"""
     for name in names.split():
         assert name in tree, name
 
