@@ -50,6 +50,21 @@ def spin() -> None:
         pass
 
 
+def _libc() -> str:
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        path = line.split(maxsplit=5)[-1].strip()
+        if "libc.so.6" in path or "/libc-" in path:
+            return path
+    raise AssertionError("this Python has no libc")
+
+
+def ppid() -> None:
+    os.getppid()
+
+
+LIBC = _libc()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A row of the contract: how to attach, and what makes it fire in this process."""
@@ -110,6 +125,8 @@ KINDS = [
             mine=False,
         )
     ),
+    _needs(Kind(UprobeAttach(LIBC, "getppid"), "uprobe:libc:getppid", ppid), "uprobes"),
+    _needs(Kind(UprobeAttach(LIBC, "getppid", retprobe=True), "uretprobe:libc:getppid", ppid), "uprobes"),
     _needs(
         Kind(TrampolineAttach("fentry", "hrtimer_nanosleep"), "fentry:hrtimer_nanosleep", nap, "TRACING", cookie=False),
         "fentry",
@@ -151,6 +168,19 @@ def test_the_cookie_reaches_the_program(kind: Kind) -> None:
     with attached(_program(kind, cookie=0x1234567890)) as running:
         kind.fire()
         assert {extra for _, _, extra in running.records()} == {0x1234567890}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_programs_on_one_place_run_in_source_order(kind: Kind) -> None:
+    if not kind.mine:
+        pytest.skip("separate events have no order")
+    specs = [program(tag, kind.point(), type=kind.type, expected_attach=kind.expected) for tag in range(4)]
+    with attached(*specs) as running:
+        assert [link.program.name for link in running.loaded.links] == ["p0", "p1", "p2", "p3"]
+        running.records()  # of the system calls that attached
+        kind.fire()
+        tags = [tag for tag, _, _ in running.records(ME)]
+        assert tags[:4] == [0, 1, 2, 3]  # a wildcard's second function fires later
 
 
 # ---------------------------------------------------------------- kprobes
@@ -239,14 +269,6 @@ def test_a_session_runs_at_entry_and_return() -> None:
 
 
 @pytest.mark.needs("kprobes")
-def test_many_programs_on_one_function_run_in_source_order() -> None:
-    point = _kprobe(symbol="do_nanosleep")
-    with attached(*(program(tag, point) for tag in range(5))) as running:
-        nap()
-        assert [tag for tag, _, _ in running.records(ME)] == list(range(5))
-
-
-@pytest.mark.needs("kprobes")
 def test_the_return_value_is_in_its_register() -> None:
     point = AttachPoint(KprobeAttach("do_nanosleep", retprobe=True), "kretprobe:do_nanosleep")
     arch = target().arch
@@ -319,8 +341,7 @@ def test_special_points_are_run_not_attached() -> None:
 @pytest.mark.parametrize("retprobe", [False, True])
 @pytest.mark.parametrize("pid", [-1, ME])
 def test_user_functions(retprobe: bool, pid: int) -> None:
-    path = _libc()
-    point = AttachPoint(UprobeAttach(path, "getppid", retprobe=retprobe, pid=pid), "uprobe:libc:getppid", cookie=77)
+    point = AttachPoint(UprobeAttach(LIBC, "getppid", retprobe=retprobe, pid=pid), "uprobe:libc:getppid", cookie=77)
     with attached(program(3, point, cookie=True)) as running:
         os.getppid()
         assert running.records(ME) == [(3, ME, 77)]
@@ -340,19 +361,11 @@ def test_user_functions(retprobe: bool, pid: int) -> None:
     ],
 )
 def test_user_functions_that_are_not_there(fields: dict[str, object], error: type[Exception], words: str) -> None:
-    spec = UprobeAttach(**{k: _libc() if v == "LIBC" else v for k, v in fields.items()})  # type: ignore[arg-type]
+    spec = UprobeAttach(**{k: LIBC if v == "LIBC" else v for k, v in fields.items()})  # type: ignore[arg-type]
     with pytest.raises(error, match=words) as caught, attached(program(1, AttachPoint(spec, "uprobe:x"))):
         pass
     if isinstance(caught.value, NoSuchProbeError) and "symbol" in words:
         assert "getppid" in caught.value.near
-
-
-def _libc() -> str:
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.split(maxsplit=5)[-1].strip()
-        if "libc.so.6" in path or "/libc-" in path:
-            return path
-    raise AssertionError("this Python has no libc")
 
 
 # ---------------------------------------------------------------- iterators, optional points

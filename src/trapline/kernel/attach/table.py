@@ -48,8 +48,8 @@ ATTACH_TYPE_OF_KIND: dict[str, str] = {
 def runs_last_attached_first(attach: Attach) -> bool:
     """Return whether the kernel runs several programs on one place in the reverse of the order of attaching.
 
-    Seen on Linux 6.1, 6.12 and 6.18: kprobes, kprobe_multi entries, uprobes, uretprobes and trampolines do; tracepoints,
-    perf events and kretprobes (whose instances are a stack, filled in reverse) do not.
+    Seen on Linux 6.1, 6.12 and 6.18: kprobes, kprobe_multi entries, uprobes, uretprobes and trampolines do;
+    tracepoints, perf events and kretprobes (whose instances are a stack, filled in reverse) do not.
     """
     if isinstance(attach, (KprobeAttach, KprobeMultiAttach)):
         return not attach.retprobe
