@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from trapline.bcc.failures import AttachError, BccError, cause_of
+from trapline.bcc.failures import AttachError, BccError
 from trapline.bcc.names import Name, kprobe_event_name, to_bytes, to_text
 from trapline.bcc.programs import Programs
-from trapline.errors import PrivilegeError, TraplineError
+from trapline.errors import FeatureMissingError, PrivilegeError, TraplineError
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import LinkHandle
@@ -24,7 +25,7 @@ class KernelAttacher(Protocol):
     """Attaches loaded programs to the kernel; `trapline.engine.dynamic.DynamicObject` does."""
 
     def attach_kprobe(
-        self, program: DynamicProgram, function: str, *, offset: int = 0, retprobe: bool = False, maxactive: int = 0
+        self, program: DynamicProgram, function: str, *, offset: int = 0, retprobe: bool = False
     ) -> LinkHandle:
         """Attach to a function's entry (plus `offset`) or return."""
 
@@ -111,8 +112,10 @@ class LinkTable:
 def attach_failure(error: TraplineError, function: Name, what: str) -> AttachError:
     """Return what a script gets when attaching failed: BCC's words first, then the cause."""
     if isinstance(error, PrivilegeError):
-        return AttachError("Need super-user privileges to run", hint=cause_of(error))
-    return AttachError(f"Failed to attach BPF program {to_bytes(function)!r} to {what}", hint=cause_of(error))
+        return AttachError(f"Need super-user privileges to run: {error.message}", hint=error.hint)
+    return AttachError(
+        f"Failed to attach BPF program {to_bytes(function)!r} to {what}: {error.message}", hint=error.hint
+    )
 
 
 class KernelAttachments:
@@ -165,13 +168,16 @@ class KernelAttachments:
         if self.kprobes.has(key, name):
             return
         ProbeQuota.check(1)
+        if maxactive:
+            # Only probes in tracefs have it, and those would outlive a killed script.
+            print(f"maxactive={maxactive} of {symbol} is ignored: the kernel's default holds", file=sys.stderr)
         try:
-            link = self._attacher.attach_kprobe(
-                function.program, symbol, offset=offset, retprobe=retprobe, maxactive=maxactive
-            )
+            link = self._attacher.attach_kprobe(function.program, symbol, offset=offset, retprobe=retprobe)
         except TraplineError as error:
-            kind = "kretprobe" if retprobe else "kprobe"
-            raise attach_failure(error, fn_name, f"{kind} {to_bytes(event)!r}, {NOT_TRACEABLE}") from error
+            what = f"{'kretprobe' if retprobe else 'kprobe'} {to_bytes(event)!r}"
+            if not isinstance(error, FeatureMissingError):
+                what += f", {NOT_TRACEABLE}"
+            raise attach_failure(error, fn_name, what) from error
         self.kprobes.add(key, name, link)
 
     def _attach_kprobe_pattern(self, pattern: Name, fn_name: Name, *, retprobe: bool, maxactive: int) -> None:
@@ -266,7 +272,7 @@ class KernelAttachments:
         try:
             link = self._attacher.attach_trampoline(function.program, kind, attach.event, attach.module)
         except TraplineError as error:
-            raise AttachError(f"Failed to attach BPF to entry {spelled}", hint=cause_of(error)) from error
+            raise AttachError(f"Failed to attach BPF to entry {spelled}: {error.message}", hint=error.hint) from error
         self.trampolines.add(key, key, link)
 
     def detach_trampoline(self, fn_name: Name, kind: str) -> None:

@@ -13,7 +13,7 @@ from trapline.bcc.attach_user import UserAttachments
 from trapline.bcc.compiling import compile_text, find_source_file, read_source, stage_printer
 from trapline.bcc.constants import BPFAttachType, BPFProgType, XDPAction, XDPFlags
 from trapline.bcc.ctypes_types import CType
-from trapline.bcc.failures import BccError, LoadError, NotOfferedError, cause_of
+from trapline.bcc.failures import BccError, LoadError, NotOfferedError
 from trapline.bcc.names import SYSCALL_PREFIXES, Name, to_bytes, to_text
 from trapline.bcc.perf import PerfBuffers
 from trapline.bcc.probes import generate_auto_includes
@@ -103,7 +103,7 @@ class BPF(BPFProgType):
                 dump=stage_printer(debug),
             )
         except PrivilegeError as error:
-            raise LoadError("Need super-user privileges to run", hint=cause_of(error)) from error
+            raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
         atexit.register(self.cleanup)
         for name, info in result.tables.items():
             if info.scope in ("public", "shared"):

@@ -8,8 +8,8 @@ from trapline.errors import TraplineError
 class BccError(TraplineError):
     """A failure reported to a BCC script.
 
-    Scripts catch plain `Exception` and some look at the text, so the message starts as BCC's does; what BCC does not
-    say (the cause, what to do) follows as the hint.
+    Scripts catch plain `Exception` and some look at the text, so the message starts as BCC's does; the cause follows
+    it, and what to do is the hint.
     """
 
 
@@ -27,9 +27,3 @@ class AttachError(BccError):
 
 class NotOfferedError(BccError, NotImplementedError):
     """A part of BCC's interface that trapline does not offer (yet); the message names it and what to use instead."""
-
-
-def cause_of(error: TraplineError) -> str:
-    """Return an error's own text on one line and its hint, for use as another error's hint."""
-    cause = error.message.rstrip(".")
-    return f"{cause}. {error.hint}" if error.hint else cause

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
-from trapline.bcc.failures import BccError, NotOfferedError, cause_of
+from trapline.bcc.failures import BccError, NotOfferedError
 from trapline.bcc.table_kinds import ArrayBase
 from trapline.bcc.utils import get_online_cpus
 from trapline.errors import TraplineError
@@ -204,7 +204,7 @@ class PerfEventArray(ArrayBase):
         try:
             ring = self._open_ring(cpu, pages, wakeup_events)
         except TraplineError as error:
-            raise BccError("Could not open perf buffer", hint=cause_of(error)) from error
+            raise BccError(f"Could not open perf buffer: {error.message}", hint=error.hint) from error
         reader = _Reader(cpu, ring, self)
         reader.on_sample = callback
         reader.on_lost = lost or report_lost
@@ -228,7 +228,7 @@ class PerfEventArray(ArrayBase):
             try:
                 counter = self._open_counter(typ, config, pid, cpu)
             except TraplineError as error:
-                raise BccError("bpf_open_perf_event failed", hint=cause_of(error)) from error
+                raise BccError(f"bpf_open_perf_event failed: {error.message}", hint=error.hint) from error
             self[self.Key(cpu)] = counter.fileno()
             self._open_cpus[cpu] = counter
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trapline.bcc.constants import DEBUG_BPF, PROGRAM_TYPES
-from trapline.bcc.failures import BccError, LoadError, cause_of
+from trapline.bcc.failures import BccError, LoadError
 from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.errors import PrivilegeError, TraplineError, VerifierError
 
@@ -99,7 +99,7 @@ class Programs:
         try:
             program = self._source.load(info.name, spelled, expected_attach, target)
         except PrivilegeError as error:
-            raise LoadError("Need super-user privileges to run", hint=cause_of(error)) from error
+            raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
         except VerifierError as error:
             print(error.log.rstrip(), file=sys.stderr)
             raise LoadError(f"Failed to load BPF program {key!r}: {error}") from error

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
-from trapline.bcc.failures import BccError, cause_of
+from trapline.bcc.failures import BccError
 from trapline.bcc.perf import SampleBuffer, guarded, load_event_class
 from trapline.bcc.table_base import TableBase
 from trapline.errors import TraplineError
@@ -150,7 +150,7 @@ class RingBuf(TableBase):
         try:
             ring = self.handle.open_ring()
         except TraplineError as error:
-            raise BccError("Could not open ring buffer", hint=cause_of(error)) from error
+            raise BccError(f"Could not open ring buffer: {error.message}", hint=error.hint) from error
         self._buffers.add(self.map_fd, _Reader(self, ring, callback, ctx))
 
     def __iter__(self) -> Iterator[Any]:

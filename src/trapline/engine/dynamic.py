@@ -259,15 +259,13 @@ class DynamicObject:
     def _attach(self, program: DynamicProgram, attach: Attach, label: str) -> Link:
         return self._loaded.attach(program.program, AttachPoint(attach, label))
 
-    def attach_kprobe(
-        self, program: DynamicProgram, function: str, *, offset: int = 0, retprobe: bool = False, maxactive: int = 0
-    ) -> Link:
+    def attach_kprobe(self, program: DynamicProgram, function: str, *, offset: int = 0, retprobe: bool = False) -> Link:
         """Attach to a kernel function's entry (plus `offset`) or return; ``module:function`` narrows it to a module."""
         module, colon, symbol = function.partition(":")
         if not colon:
             module, symbol = "", function
         label = f"{'kretprobe' if retprobe else 'kprobe'}:{function}" + (f"+{offset}" if offset else "")
-        attach = KprobeAttach(symbol=symbol, offset=offset, module=module, retprobe=retprobe, maxactive=maxactive)
+        attach = KprobeAttach(symbol=symbol, offset=offset, module=module, retprobe=retprobe)
         return self._attach(program, attach, label)
 
     def attach_tracepoint(self, program: DynamicProgram, category: str, name: str) -> Link:
