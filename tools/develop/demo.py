@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.develop.environment import RUN, guest_needs, set_up, venv_program
+from tools.develop.environment import RUN, compile_sources, guest_needs, set_up, venv_program
 from tools.develop.run import REPO, say
 
-_TIMEOUT_S = 300
+_TIMEOUT_S = 480
 
 
 def run_demo(*, kernel: str, force_guest: bool) -> int:
@@ -25,6 +25,7 @@ def run_demo(*, kernel: str, force_guest: bool) -> int:
         return subprocess.run([sys.executable, *examples], cwd=REPO, env=env, check=False).returncode
     set_up(guest_needs(kernel))
     say(f"in a disposable QEMU guest with Debian's kernel {kernel}, because {obstacle}")
+    compile_sources()
     guest = [sys.executable, "-m", "tools.guest", "run", "-v", "--kernel", kernel, f"--timeout={_TIMEOUT_S}"]
     guest += [f"--cwd={REPO}", f"--env=PATH={path}", "--", str(venv_program("python")), *examples]
     return subprocess.run(guest, cwd=REPO, check=False).returncode

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tools.develop.run import REPO, StepError, run_step, say
+from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 
 # A developer who has an environment already names it here; set-up leaves it alone.
 _GIVEN_VENV = os.environ.get("TRAPLINE_VENV")
@@ -68,6 +68,12 @@ def set_up(needs: Needs) -> None:
     _install_venv(needs.extras)
     if needs.peers:
         _install_peers()
+
+
+def compile_sources() -> None:
+    """Write the byte code of our modules, which guests cannot write and compile 20 times slower."""
+    compileall = [str(venv_program("python")), "-m", "compileall", "-q", "src", "tools"]
+    subprocess.run(compileall, cwd=REPO, env=clean_environment(), check=False)
 
 
 def venv_program(name: str) -> Path:

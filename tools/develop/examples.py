@@ -10,7 +10,7 @@ import threading
 
 _SLEEPER = "while :; do sleep 0.2; done"
 _EVENTS = 5
-_LIMIT_S = 60.0
+_LIMIT_S = 150.0
 
 EXAMPLES = (
     ["trapline", "-e", r'kprobe:do_nanosleep {printf("sleep will be called by %d-%d\n", pid, tid)}', "-c", "sleep 0.1"],
