@@ -1,0 +1,165 @@
+"""C semantics against a real compiler, and texts that are not C."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.unit.frontends.bcc_c.c_programs import HEADER, Generator
+from tests.unit.frontends.bcc_c.fixture import FixtureTarget, compile_text
+
+from trapline.codegen.jit import NativeCode
+from trapline.errors import TraplineError
+from trapline.ir.passes.provenance import infer_provenance
+
+_FUNCTIONS = 60
+_INPUTS = 8
+_INPUT_BYTES = 256
+_INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
+
+
+def _inputs(seed: int) -> list[bytes]:
+    random = Random(seed)
+    result = [bytes(_INPUT_BYTES)]
+    while len(result) < _INPUTS:
+        weight = random.random()
+        data = bytearray(
+            random.choice(_INTERESTING) if random.random() < weight else random.randrange(256)
+            for _ in range(_INPUT_BYTES)
+        )
+        result.append(bytes(data))
+    return result
+
+
+def _peer(text: str, folder: Path) -> ctypes.CDLL:
+    source, library = folder / "peer.c", folder / "peer.so"
+    source.write_text(text)
+    flags = ["-O1", "-fwrapv", "-fno-sanitize=all", "-fno-strict-aliasing", "-shared", "-fPIC", "-w"]
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, "-o", str(library), str(source)]
+    subprocess.run(command, check=True, timeout=120)
+    return ctypes.CDLL(str(library))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.limit(300)
+def test_semantics_equal_those_of_a_compiler(seed: int, tmp_path: Path) -> None:
+    pytest.importorskip("ziglang")
+    generator = Generator(seed)
+    names = [f"f{i}" for i in range(_FUNCTIONS)]
+    bodies = {name: generator.function(name) for name in names}
+    text = HEADER + "".join(bodies.values())
+    peer = _peer(text, tmp_path)
+    module = compile_text(text, target=FixtureTarget(types=False)).module
+    infer_provenance(module)
+    ours = NativeCode([program.function for program in module.programs])
+    for data in _inputs(seed):
+        # A _Bool's byte is 0 or 1 in every valid object.
+        words = bytearray(data)
+        words[_offset_of_bool()] &= 1
+        for name in names:
+            expected_memory = ctypes.create_string_buffer(bytes(words), _INPUT_BYTES)
+            function = getattr(peer, name)
+            function.restype = ctypes.c_uint64
+            expected = function(expected_memory)
+            memory = ctypes.create_string_buffer(bytes(words), _INPUT_BYTES)
+            found = ours.call(name, ctypes.addressof(memory)) & (1 << 64) - 1
+            assert found == expected, f"seed {seed}, {name} for {bytes(words).hex()}:\n{bodies[name]}"
+
+
+def _offset_of_bool() -> int:
+    # i8 u8 i16 u16 (pad) i32 u32 i64 u64 l ul, then b
+    return 48
+
+
+_WORDS = st.sampled_from(
+    [
+        "int",
+        "f",
+        "(",
+        ")",
+        "{",
+        "}",
+        ";",
+        ",",
+        "*",
+        "&",
+        "struct",
+        "u32",
+        "u64",
+        "return",
+        "if",
+        "else",
+        "for",
+        "while",
+        "=",
+        "==",
+        "+",
+        "-",
+        "/",
+        "%",
+        "<<",
+        "->",
+        ".",
+        "[",
+        "]",
+        "0",
+        "1",
+        '"s"',
+        "'c'",
+        "BPF_HASH",
+        "x",
+        "y",
+        "ctx",
+        "pt_regs",
+        "lookup",
+        "update",
+        "sizeof",
+        "static",
+        "inline",
+        "goto",
+        "switch",
+        "case",
+        "default",
+        "break",
+        "#",
+        "define",
+        "include",
+        "<",
+        "linux/a.h",
+        ">",
+    ]
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_WORDS, max_size=40).map(" ".join) | st.text(max_size=60))
+@pytest.mark.limit(300)
+def test_any_text_gives_programs_or_a_diagnostic(text: str) -> None:
+    try:
+        compile_text(text, target=FixtureTarget(types=False))
+    except TraplineError as error:
+        assert str(error)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+@pytest.mark.limit(300)
+def test_a_damaged_program_gives_programs_or_a_diagnostic(data: st.DataObject) -> None:
+    text = (
+        "struct k { u32 pid; char c[16]; };\nBPF_HASH(h, struct k, u64);\n"
+        "int probe(struct pt_regs *ctx, char *name) {\n  struct k key = {.pid = bpf_get_current_pid_tgid()};\n"
+        "  u64 *v = h.lookup(&key);\n  if (v) { *v += name[0]; } else { h.increment(key, 3); }\n  return 0;\n}\n"
+    )
+    at = data.draw(st.integers(0, len(text)))
+    cut = data.draw(st.integers(0, 12))
+    text = text[:at] + data.draw(_WORDS | st.just("")) + text[at + cut :]
+    try:
+        compile_text(text, target=FixtureTarget(types=False))
+    except TraplineError as error:
+        assert str(error)
