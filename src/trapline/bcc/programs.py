@@ -10,6 +10,7 @@ from trapline.bcc.constants import DEBUG_BPF, PROGRAM_TYPES
 from trapline.bcc.failures import BccError, LoadError
 from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.errors import PrivilegeError, TraplineError, VerifierError
+from trapline.source import Diagnostic, Span
 
 if TYPE_CHECKING:
     from trapline.engine.dynamic import DynamicProgram
@@ -102,6 +103,8 @@ class Programs:
             raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
         except VerifierError as error:
             print(error.log.rstrip(), file=sys.stderr)
+            if isinstance(error.span, Span):
+                print(Diagnostic(error.message, error.span).render(), file=sys.stderr)
             raise LoadError(f"Failed to load BPF program {key!r}: {error}") from error
         except TraplineError as error:
             raise LoadError(f"Failed to load BPF program {key!r}: {error.message}", hint=error.hint) from error
