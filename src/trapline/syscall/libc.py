@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 from functools import cache
 
 from trapline.abi.arch import Arch, resolve_arch
@@ -29,7 +28,7 @@ _munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 @cache
 def host_arch() -> Arch:
     """Return the architecture of the running kernel."""
-    return resolve_arch(platform.machine())
+    return resolve_arch(os.uname().machine)
 
 
 def syscall(name: str, *args: int) -> int:
