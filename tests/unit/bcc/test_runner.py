@@ -101,3 +101,14 @@ def test_missing_script(tmp_path):
 def test_usage():
     assert run("--help").stdout.startswith("usage: trapline bcc")
     assert run("--wrong").returncode == 1
+
+
+def test_install_in_a_program_of_ones_own(script):
+    path = script("import trapline.bcc\ntrapline.bcc.install()\nfrom bcc import BPF\nprint(BPF is trapline.bcc.BPF)\n")
+    done = run(path, python=(sys.executable,))
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_nothing_called_bcc_without_it(script):
+    done = run(script("import trapline.bcc\nimport bcc\n"), python=(sys.executable,))
+    assert "No module named 'bcc'" in done.stderr
