@@ -11,7 +11,6 @@ from trapline.errors import (
     FeatureMissingError,
     NoSuchProbeError,
     PrivilegeError,
-    TargetError,
     TraplineError,
 )
 from trapline.ir.spec import KprobeAttach
@@ -19,7 +18,7 @@ from trapline.kernel.target import LiveTarget
 from trapline.syscall import machine, privilege
 from trapline.syscall.kallsyms import Symbol
 from trapline.syscall.perf import pmu_type
-from trapline.syscall.tracefs import MOUNT_HINT, read_filter_functions
+from trapline.syscall.tracefs import MOUNT_HINT
 
 _VARIANTS_SHOWN = 5
 
@@ -223,15 +222,14 @@ def _check_blacklist(spec: KprobeAttach, number: int, label: str, target: LiveTa
 def _check_traceable(spec: KprobeAttach, number: int, label: str, target: LiveTarget) -> TraplineError | None:
     if number not in (errno.EINVAL, errno.ENOENT, errno.ESRCH):
         return None
-    try:
-        listed = any(name == spec.symbol for name, _ in read_filter_functions())
-    except TargetError:
+    traceable = target.probes.traceable
+    if traceable is None:
         return AttachError(
             f"cannot attach to {label}: the kernel refused ({os.strerror(number)})",
             errno=number,
             hint=f"tracefs would tell whether the function may be traced; {MOUNT_HINT}",
         )
-    if listed:
+    if spec.symbol in traceable:
         return None
     return AttachError(
         f"cannot attach to {label}: the kernel's sources mark {spec.symbol} notrace",

@@ -37,6 +37,14 @@ class ProbeCatalogue:
         return read_kprobe_blacklist()
 
     @cached_property
+    def traceable(self) -> frozenset[str] | None:
+        """The names of all functions that ftrace can trace, or ``None`` when the kernel does not list them."""
+        try:
+            return frozenset(name for name, _ in read_filter_functions())
+        except TargetError:
+            return None
+
+    @cached_property
     def functions_by_module(self) -> list[tuple[str, str]]:
         """All (module, function) that a wildcard may match, sorted; the kernel proper is ``vmlinux``."""
         try:

@@ -40,6 +40,7 @@ class SymbolTable:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._addresses: dict[str, dict[str, int]] = {}
 
     @cached_property
     def restricted(self) -> bool:
@@ -63,6 +64,24 @@ class SymbolTable:
         """Return the address of symbol `name`, or ``None`` when there is none or addresses are hidden."""
         found = self.find(name)
         return found[0].address or None if found else None
+
+    def function_addresses(self, module: str) -> dict[str, int]:
+        """Return the address of every function of `module` (``vmlinux``: the kernel proper) by name; kept."""
+        if module not in self._addresses:
+            tail = "" if module in ("", "vmlinux") else rf"\t\[{re.escape(module)}\]"
+            pattern = re.compile(rf"^([0-9a-f]+) [tTwW] ([^\t\n]+){tail}$", re.MULTILINE)
+            found: dict[str, int] = {}
+            for match in pattern.finditer(self._text):
+                found.setdefault(match[2], int(match[1], 16))
+            self._addresses[module] = found
+        return self._addresses[module]
+
+    def function_address(self, name: str, module: str) -> int | None:
+        """Return the address of one function of `module`, or ``None``; quick when `function_addresses` was asked."""
+        if module in self._addresses:
+            return self._addresses[module].get(name) or None
+        found = [s.address for s in self.find(name, module) if s.is_function]
+        return found[0] or None if found else None
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import cache
 
 from trapline.abi.tracepoint import TracepointFormat, parse_tracepoint_format
 from trapline.errors import KernelError, NoSuchProbeError, PrivilegeError, TargetError
+from trapline.syscall.privilege import lockdown_mode
 
 MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 MOUNT_HINT = "mount it: mount -t tracefs tracefs /sys/kernel/tracing"
@@ -48,6 +49,11 @@ def _read(name: str) -> str:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
     except PermissionError:
+        mode = lockdown_mode()
+        if mode not in (None, "none") and os.geteuid() == 0:
+            raise PrivilegeError(
+                f"cannot read {path}: the kernel is locked down (mode {mode})", hint="boot without lockdown"
+            ) from None
         raise PrivilegeError(f"cannot read {path}", hint="run as root") from None
 
 

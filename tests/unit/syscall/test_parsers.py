@@ -54,6 +54,15 @@ def test_variants_and_functions(table: SymbolTable) -> None:
     assert not table.find("init_task")[0].is_function
 
 
+def test_addresses_by_module(table: SymbolTable) -> None:
+    for module, address in (("vmlinux", 0xFFFFFFFF81000100), ("mod_a", 0xFFFFFFFFC0000000)):
+        assert table.function_address("do_thing", module) == address  # by search
+        assert table.function_addresses(module)["do_thing"] == address
+        assert table.function_address("do_thing", module) == address  # from what is kept
+        assert table.function_address("nothing", module) is None
+    assert "init_task" not in table.function_addresses("vmlinux") and len(table.function_addresses("mod_a")) == 2
+
+
 def test_symbolize(table: SymbolTable) -> None:
     assert table.symbolize(0xFFFFFFFF81000105) == ("do_thing", 5, "")
     assert table.symbolize(0xFFFFFFFF81000000) == ("_stext", 0, "")

@@ -66,8 +66,8 @@ def resolve_place(spec: KprobeAttach, target: LiveTarget) -> tuple[str, int]:
     if spec.address:
         return "", spec.address + spec.offset
     if spec.module and spec.module != "vmlinux":
-        for symbol in target.symbols.find(spec.symbol, spec.module):
-            if symbol.is_function and symbol.address:
-                return "", symbol.address + spec.offset
+        address = target.symbols.function_address(spec.symbol, spec.module)
+        if address is not None:
+            return "", address + spec.offset
         return f"{spec.module}:{spec.symbol}", spec.offset
     return spec.symbol, spec.offset

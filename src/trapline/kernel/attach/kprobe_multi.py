@@ -80,13 +80,9 @@ def _attach_as_one(
 
 
 def _addresses(names: list[str], module: str, target: LiveTarget) -> list[int] | None:
-    found = []
-    for name in names:
-        symbols = [s for s in target.symbols.find(name, module) if s.is_function and s.address]
-        if not symbols:
-            return None
-        found.append(symbols[0].address)
-    return found
+    known = target.symbols.function_addresses(module)
+    found = [known.get(name, 0) for name in names]
+    return found if all(found) else None
 
 
 def _leave_out_bad(
@@ -134,6 +130,8 @@ def _attach_each(
     links: list[Fd] = []
     skipped: list[SkippedProbe] = []
     first: TraplineError | None = None
+    if spec.module and len(entries) > 1:
+        target.symbols.function_addresses(spec.module)  # one look at the symbols instead of one for each function
     try:
         for name, cookie in entries:
             single = KprobeAttach(symbol=name, module=spec.module, retprobe=spec.retprobe)
