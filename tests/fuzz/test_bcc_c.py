@@ -77,64 +77,11 @@ def _offset_of_bool() -> int:
     return 48
 
 
-_WORDS = st.sampled_from(
-    [
-        "int",
-        "f",
-        "(",
-        ")",
-        "{",
-        "}",
-        ";",
-        ",",
-        "*",
-        "&",
-        "struct",
-        "u32",
-        "u64",
-        "return",
-        "if",
-        "else",
-        "for",
-        "while",
-        "=",
-        "==",
-        "+",
-        "-",
-        "/",
-        "%",
-        "<<",
-        "->",
-        ".",
-        "[",
-        "]",
-        "0",
-        "1",
-        '"s"',
-        "'c'",
-        "BPF_HASH",
-        "x",
-        "y",
-        "ctx",
-        "pt_regs",
-        "lookup",
-        "update",
-        "sizeof",
-        "static",
-        "inline",
-        "goto",
-        "switch",
-        "case",
-        "default",
-        "break",
-        "#",
-        "define",
-        "include",
-        "<",
-        "linux/a.h",
-        ">",
-    ]
-)
+_VOCABULARY = """
+int f ( ) { } ; , * & struct u32 u64 return if else for while = == + - / % << -> . [ ] 0 1 "s" 'c' BPF_HASH x y ctx
+pt_regs lookup update sizeof static inline goto switch case default break # define include < linux/a.h >
+"""
+_WORDS = st.sampled_from([*_VOCABULARY.split(), "\n"])
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])

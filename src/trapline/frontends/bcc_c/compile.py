@@ -77,10 +77,12 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
         raise ParseError([d for d in diagnostics if d.severity.name == "ERROR"])
     diagnostics += warn_unknown_configs(source, prelude.unknown_configs)
     declarations = read_declarations(reader, unit.cursor, options.externs)
-    return _lower(source, target, declarations, diagnostics)
+    return _lower(source, target, declarations, scan.license, diagnostics)
 
 
-def _lower(source: Source, target: Target, declarations: Declarations, diagnostics: list[Diagnostic]) -> CResult:
+def _lower(
+    source: Source, target: Target, declarations: Declarations, license_: str, diagnostics: list[Diagnostic]
+) -> CResult:
     unit = Unit(source, target, declarations.tables, Statics(), declarations.find_function)
     programs, infos = [], {}
     for function in declarations.programs:
@@ -101,7 +103,7 @@ def _lower(source: Source, target: Target, declarations: Declarations, diagnosti
         source_text=source.text,
         programs=tuple(programs),
         maps=(*_maps(tables), *unit.statics.maps()),
-        license=declarations.license,
+        license=license_,
     )
     return CResult(module, tables, infos, (*diagnostics, *unit.diagnostics.items))
 

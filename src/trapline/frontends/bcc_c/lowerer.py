@@ -222,6 +222,8 @@ class Lowerer:
             if target.name == "_Bool":
                 return self.b.resize(self.b.truth(value), I8, signed=False)
             type_ = Int(target.bits)
+            if isinstance(value, f.Const) and isinstance(source, CInt):
+                return self.b.const(type_, target.wrap(source.wrap(value.value)))
             if isinstance(value.type, Ptr):
                 return self.b.resize(self.to_integer(value), type_, signed=False)
             return self.b.resize(value, type_, signed=isinstance(source, CInt) and source.signed)
@@ -253,6 +255,8 @@ class Lowerer:
         value = self.value(expr)
         if isinstance(value.type, Ptr):
             return value
+        if isinstance(value, f.Const) and isinstance(expr.type, CInt):
+            return self.b.i64(expr.type.wrap(value.value))
         return self.b.resize(value, I64, signed=isinstance(expr.type, CInt) and expr.type.signed)
 
     # -- conditions

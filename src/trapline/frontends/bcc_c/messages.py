@@ -18,7 +18,7 @@ _HINTS = (
         "write the #define into the program",
     ),
     (
-        re.compile(r"call to undeclared function '(\w+)'"),
+        re.compile(r"call to undeclared (?:library )?function '(\w+)'"),
         "'{0}' is no BPF helper and no function of this program; functions of the kernel cannot be called",
     ),
     (

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.libclang import Cursor, decode_string
+from trapline.frontends.bcc_c.libclang import Cursor
 from trapline.frontends.bcc_c.read_statements import read_statement, read_variable
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.frontends.bcc_c.result import TableInfo
 from trapline.frontends.bcc_c.tables import is_table, read_table
 from trapline.records import record
-
-_LICENSE = "__trapline_license"
 
 
 @record
@@ -22,7 +20,6 @@ class Declarations:
 
     tables: dict[str, TableInfo] = field(default_factory=dict)
     programs: list[tree.FunctionTree] = field(default_factory=list)
-    license: str = "GPL"
     find_function: Callable[[str], tree.FunctionTree | None] = lambda name: None
 
 
@@ -40,9 +37,7 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
             continue
         kind = cursor.kind.name
         if kind == "VAR_DECL":
-            if cursor.spelling == _LICENSE:
-                result.license = _license(reader, cursor) or result.license
-            elif is_table(cursor):
+            if is_table(cursor):
                 table = read_table(reader, cursor, externs)
                 result.tables[table.name] = table
                 reader.tables.add(table.name)
@@ -74,14 +69,6 @@ def _is_inline(cursor: Cursor) -> bool:
             break
         words.append(token.spelling)
     return "inline" in words or "__always_inline" in words
-
-
-def _license(reader: Reader, cursor: Cursor) -> str | None:
-    init = reader.api.initialiser(cursor)
-    if init is None:
-        return None
-    data = decode_string(init.spelling)
-    return data.rstrip(b"\0").decode(errors="replace") if data else None
 
 
 def _read_function(reader: Reader, cursor: Cursor) -> tree.FunctionTree | None:

@@ -56,7 +56,7 @@ def read_variable(reader: Reader, cursor: Cursor, *, at_file_scope: bool = False
 
 def _is_constant(type_: Any) -> bool:
     type_ = type_.get_canonical()
-    while type_.kind.name in ("CONSTANTARRAY", "INCOMPLETEARRAY"):
+    while type_.kind.name in ("CONSTANTARRAY", "INCOMPLETEARRAY") and not type_.is_const_qualified():
         type_ = type_.element_type
     return bool(type_.is_const_qualified())
 

@@ -16,6 +16,7 @@ _TYPEDEF_NAME = re.compile(r"\btypedef\b[^;{}]*?(\w+)\s*(?:\[[^\]]*\]\s*)?;")
 _TYPEDEF_RECORD = re.compile(r"\}\s*(?:__attribute__\s*\(\(.*?\)\)\s*)?(\w+)\s*;")
 _ENUM = re.compile(r"\benum\b\s*\w*\s*\{([^}]*)\}")
 _MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
+_LICENSE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+BPF_LICENSE[ \t]+(.+)$", re.MULTILINE)
 _FUNCTION = re.compile(r"\b(\w+)\s*\([^;{}]*\)\s*\{")
 _TABLE = re.compile(r"\b(BPF_\w+)\s*\(([^;{}]*)\)\s*;")
 _NAME_POSITIONS = {"BPF_TABLE": 3, "BPF_F_TABLE": 3, "BPF_QUEUESTACK": 1}
@@ -41,6 +42,7 @@ class TextScan:
         includes: names of its ``#include`` lines that the kernel (or C) provides, to be empty files.
         tracepoints: (category, event) of the tracepoint structs that it uses.
         defined: tags, typedefs, enumerators and macros that it defines itself.
+        license: what ``#define BPF_LICENSE`` says, GPL by default.
         globals: maps and functions that it defines; a type of the kernel may have the same name.
     """
 
@@ -49,6 +51,7 @@ class TextScan:
     tracepoints: tuple[tuple[str, str], ...]
     defined: frozenset[str]
     globals: frozenset[str]
+    license: str
 
 
 def is_virtual_include(name: str) -> bool:
@@ -67,11 +70,13 @@ def scan_text(text: str) -> TextScan:
     tracepoints = dict.fromkeys(_TRACEPOINT.findall(plain))
     tracepoints.update(dict.fromkeys(_TRACEPOINT_STRUCT.findall(plain)))
     tracepoints.pop(("raw", ""), None)
+    license_ = _LICENSE.search(plain)
     return TextScan(
         identifiers=frozenset(_IDENTIFIER.findall(plain)),
         includes=tuple(dict.fromkeys(name for name in _INCLUDE.findall(text) if is_virtual_include(name))),
         tracepoints=tuple(tracepoints),
         defined=frozenset(defined | macros),
+        license=license_.group(1).strip() if license_ else "GPL",
         globals=frozenset(_FUNCTION.findall(plain)) | _table_names(plain),
     )
 

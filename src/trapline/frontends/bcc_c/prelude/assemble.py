@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from trapline.abi.tracepoint import TracepointFormat
 from trapline.btf import types as t
 from trapline.btf.header import header_for_identifiers
-from trapline.frontends.bcc_c.prelude.helpers import helper_prototypes
+from trapline.frontends.bcc_c.prelude.prototypes import helper_prototypes
 from trapline.frontends.bcc_c.prelude.kernel import MACROS, TYPEDEF_NAMES, TYPEDEFS
 from trapline.frontends.bcc_c.prelude.maps import MAPS
-from trapline.frontends.bcc_c.prelude.probes import PROBES, register_macros, register_struct
+from trapline.frontends.bcc_c.prelude.probes import CONTEXTS, PROBES, register_macros, register_struct
 from trapline.frontends.bcc_c.prelude.tracepoints import tracepoint_struct
 from trapline.frontends.bcc_c.scan import TextScan
 from trapline.ir.target import Target
@@ -115,7 +115,8 @@ def _kernel_types(
             rename[name] = f"{name}___btf"
     for name in (*TYPEDEF_NAMES, *_declared_names(MAPS)):
         rename.setdefault(name, name)
-    return header_for_identifiers(btf, words, rename)
+    missing = (text for tag, text in CONTEXTS.items() if tag in words - scan.defined and btf.struct(tag) is None)
+    return header_for_identifiers(btf, words, rename) + "".join(missing)
 
 
 def _declared_names(text: str) -> Iterable[str]:

@@ -28,7 +28,6 @@ PROBES = r"""
 #define CUR_CPU_IDENTIFIER 0xffffffffULL
 #define lock_xadd(POINTER, VALUE) ((void)__sync_fetch_and_add(POINTER, VALUE))
 #define BPF_PROBE_READ_INTO(DST, SRC) bpf_probe_read((DST), sizeof(*(DST)), (SRC))
-#define BPF_LICENSE static const char __trapline_license[] __attribute__((unused)) =
 
 static inline u32 bpf_log2(u32 value) {
     u32 result = 0;
@@ -43,6 +42,14 @@ static inline u32 bpf_log2l(u64 value) {
     return high ? bpf_log2(high) + 33 : bpf_log2(value) + 1;
 }
 """
+
+# Contexts of probes that a kernel's BTF may lack, because nothing in the kernel uses the type.
+CONTEXTS = {
+    "bpf_raw_tracepoint_args": "struct bpf_raw_tracepoint_args { u64 args[0]; };\n",
+    "bpf_perf_event_data": "struct bpf_perf_event_data { struct pt_regs regs; u64 sample_period, addr; };\n",
+    "bpf_pidns_info": "struct bpf_pidns_info { u32 pid, tgid; };\n",
+    "bpf_perf_event_value": "struct bpf_perf_event_value { u64 counter, enabled, running; };\n",
+}
 
 _REGISTERS_X86 = "r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss"
 

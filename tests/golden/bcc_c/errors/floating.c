@@ -1,0 +1,4 @@
+int probe(struct pt_regs *ctx) {
+    float f = 1;
+    return f;
+}

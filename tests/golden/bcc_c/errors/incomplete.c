@@ -1,0 +1,3 @@
+int probe(struct pt_regs *ctx, struct nosuch *p) {
+    return p->x;
+}
