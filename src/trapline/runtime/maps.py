@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from trapline.ir.spec import MapSpec
-from trapline.ir.values import AGGREGATES
+from trapline.ir.values import AGGREGATES, HistV, LhistV
 from trapline.runtime.aggregate import is_per_cpu, make_merge, make_reader, top_and_divide
 from trapline.runtime.encode import make_encoder
 from trapline.runtime.objects import Namer
@@ -57,6 +57,13 @@ class MapReader:
     def read(self, top: int = 0, div: int = 0) -> list[tuple[Any, Any]]:
         """Return the decoded (key, value) pairs, for ``print(@m, top, div)``."""
         return top_and_divide(self._read(self.raw.items()), self.spec.value, top, div)
+
+    def read_shown(self, top: int = 0, div: int = 0) -> list[tuple[Any, Any]]:
+        """Return what ``print(@m)`` shows: as `read`, but a scalar map that was never set has the value 0."""
+        found = self.read(top, div)
+        if found or not self.spec.scalar or isinstance(self.spec.value, HistV | LhistV):
+            return found
+        return self._read([(bytes(self.spec.key_size), bytes(self.spec.value_size + 7 & ~7))])
 
 
 class MapView(Mapping[Any, Any]):

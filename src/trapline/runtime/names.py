@@ -116,7 +116,7 @@ def format_time(nanoseconds: int, format: str) -> str:
 
 def _symbol_text(symbol: Symbol | None, address: int, offset: bool) -> str:
     if symbol is None:
-        return hex(address)
+        return hex(address) if address else "0"
     return f"{symbol.name}+{symbol.offset}" if offset else symbol.name
 
 

@@ -240,6 +240,16 @@ def test_many_small_variables_move_when_the_frame_is_full() -> None:
     assert spec.maps[-1].value_size == 32 * (20 - kept.count(32))
 
 
+def test_many_keys_move_when_the_frame_is_full() -> None:
+    b = Builder("p")
+    for _ in range(60):
+        b.helper("get_current_comm", b.local(8), b.i64(8))
+    b.ret(b.i64(0))
+    spec = passes.run(module(b.finish()))
+    kept = [op.size for op in spec.programs[0].function.ops() if isinstance(op, f.Local)]
+    assert sum(kept) <= passes.BUDGET + 4
+
+
 def test_variables_that_become_registers_stay() -> None:
     b = Builder("p")
     array = b.local(80, "registers")

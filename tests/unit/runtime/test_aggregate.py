@@ -11,7 +11,7 @@ from trapline.ir import values as v
 from trapline.ir.buckets import hist_index
 from trapline.ir.spec import MapSpec
 from trapline.runtime.aggregate import make_merge, make_reader, top_and_divide
-from trapline.runtime.maps import MapView
+from trapline.runtime.maps import MapReader, MapView
 from trapline.runtime.merge import quotient
 from trapline.runtime.objects import Bucket, Histogram, Stats
 
@@ -142,6 +142,17 @@ def test_top_and_divide() -> None:
     assert top_and_divide([(1, histogram)], v.HistV(), 0, 2) == [(1, Histogram((Bucket(0, 1, 2),)))]
     assert top_and_divide([(1, histogram)], v.LhistV(0, 9, 3), 0, 2) == [(1, histogram)]
     assert top_and_divide([("a", "x")], v.StrV(8), 0, 2) == [("a", "x")]
+
+
+def test_printed_scalars_that_were_never_set_are_zero() -> None:
+    def shown(key: v.Value | None, value: v.Value) -> list[tuple]:
+        return MapReader(FakeMap(map_spec("@", key, value, scalar=key is None)), NAMER).read_shown()
+
+    assert shown(None, I64) == [(None, 0)]
+    assert shown(None, v.StrV(5)) == [(None, "")]
+    assert shown(None, v.AvgV()) == [(None, 0)]
+    assert shown(None, v.StatsV()) == [(None, Stats(0, 0, 0))]
+    assert shown(None, v.HistV()) == shown(I64, I64) == []
 
 
 def test_internal_maps_have_no_reader() -> None:

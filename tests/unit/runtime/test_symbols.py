@@ -133,6 +133,7 @@ def test_symbol_texts(root: Path) -> None:
     assert shown.kernel_symbol(0xFFFFFFFF81000104) == "do_one"
     assert shown.kernel_symbol(0xFFFFFFFF81000104, offset=True) == "do_one+4"
     assert shown.kernel_symbol(5) == "0x5"
+    assert shown.kernel_symbol(0) == "0"
     assert shown.kernel_symbol(5, offset=True) == "0x5"
     assert shown.user_symbol(0x555500001110, 42) == "main"
     assert shown.user_symbol(1, 42) == "0x1"

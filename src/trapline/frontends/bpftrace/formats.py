@@ -59,4 +59,6 @@ def _fits(kind: str, type_: t.Type) -> bool:
     if kind == "gr":
         return isinstance(type_, t.IntT)
     # %s takes everything that has a text of its own.
-    return not isinstance(type_, t.IntT | t.PtrT | t.VoidT | t.ContextT | t.ArgsT | t.AggregateT)
+    if isinstance(type_, t.AggregateT):
+        return type_.kind in t.CASTABLE
+    return not isinstance(type_, t.VoidT | t.ContextT | t.ArgsT)

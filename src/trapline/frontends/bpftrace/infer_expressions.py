@@ -236,7 +236,7 @@ class ExpressionTyper(ConstantReader):
             return self.error(
                 f"Invalid tuple index: {node.index}. Found {len(base.elements)} elements in tuple.", node.span
             )
-        return settle(base.elements[node.index])
+        return _fixed(base.elements[node.index])
 
     def _index(self, node: ast.Index) -> t.Type:
         base = self.type_of(node.base)
@@ -256,7 +256,7 @@ class ExpressionTyper(ConstantReader):
             at = self.constant(node.index)
             if at is None or not 0 <= at < len(base.elements):
                 return self.error("a tuple's index is a constant within the tuple", node.span)
-            return base.elements[at]
+            return _fixed(base.elements[at])
         if isinstance(base, t.UnknownT):
             return base
         return self.error(
@@ -528,6 +528,11 @@ class ExpressionTyper(ConstantReader):
 
     def _refused(self, node: ast.Expr) -> t.Type:
         return self.unsupported(f"{type(node).__name__.lower()} is", node.span)
+
+
+def _fixed(type_: t.Type) -> t.Type:
+    """Return the type in which a tuple keeps a literal: its own size."""
+    return t.IntT(type_.size, type_.signed) if isinstance(type_, t.IntT) and type_.flexible else type_
 
 
 def _unsigned(left: t.Type, right: t.Type) -> bool:

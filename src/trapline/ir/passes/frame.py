@@ -66,7 +66,7 @@ def _place_program(program: ProgramSpec, index: int, budget: int) -> int:
     for local in sorted(frame, key=lambda local: -local.size):
         if total <= budget:
             break
-        if local.scratch is None and local.size > 8:
+        if local.scratch is None:
             moved.add(local)
             total -= _rounded(local.size)
     used = 0

@@ -63,7 +63,9 @@ def test_pointers_to_different_spaces_become_unknown() -> None:
 def test_formats_are_checked_against_their_arguments() -> None:
     assert conversions("%d %-5s %% %rx %lld") == ["d", "s", "rx", "d"]
     assert list(check_format("%d %s", [t.INT64, t.StringT(4)], "printf")) == []
-    assert [i for i, _ in check_format("%d %s %r", [t.StringT(1), t.INT64, t.INT64], "printf")] == [0, 1, 2]
+    assert [i for i, _ in check_format("%d %s %r", [t.StringT(1), t.VOID, t.INT64], "printf")] == [0, 1, 2]
+    assert list(check_format("%s %s", [t.INT64, t.AggregateT("count", False)], "printf")) == []
+    assert [i for i, _ in check_format("%s", [t.AggregateT("hist", False, (0,))], "printf")] == [0]
     assert [i for i, _ in check_format("%d", [], "printf")] == [-1]
     assert [i for i, _ in check_format("", [t.INT64], "printf")] == [-1]
     assert list(check_format("%s%s%s", [t.BOOL, t.WordT("ksym_t"), t.StackT(True)], "printf")) == []
