@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ from tests.kernel.tiny_objects import attached, program
 
 from trapline.errors import NoSuchProbeError
 from trapline.ir.spec import AttachPoint, KprobeAttach, PerfAttach, RawTracepointAttach, TracepointAttach
-
-CHILD = """
-import sys, time
-sys.path.insert(0, {root!r})
-from tests.kernel.test_leaks import points
-from tests.kernel.tiny_objects import attached, program
-print("ready", flush=True)
-while True:
-    with attached(*(program(i, point, type=type) for i, (type, point) in enumerate(points()))):
-        time.sleep(0.01)
-"""
 
 
 def points() -> list[tuple[str, AttachPoint]]:
@@ -46,20 +34,37 @@ def _kprobes() -> set[str]:
     return set(path.read_text().splitlines()) if path.exists() else set()
 
 
+def _start_tracer() -> int:
+    """Start a process that attaches and detaches in a loop; return when it begins to."""
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the watchdog of the time limit is a thread
+        pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            os.write(write, b"x")
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                with attached(*(program(i, point, type=type) for i, (type, point) in enumerate(points()))):
+                    time.sleep(0.01)
+        finally:
+            os._exit(1)
+    os.close(write)
+    assert os.read(read, 1) == b"x"
+    os.close(read)
+    return pid
+
+
 @pytest.mark.needs("tracefs")
 @pytest.mark.limit(120)
 def test_a_killed_tracer_leaves_nothing() -> None:
     objects, kprobes = take_snapshot(whole_kernel=True), _kprobes()
-    root = str(Path(__file__).parents[2])
-    for moment in range(5):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD.format(root=root)], stdout=subprocess.PIPE, cwd=root, env={**os.environ}
-        )
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        time.sleep(0.017 * moment)
-        child.send_signal(signal.SIGKILL)
-        child.wait(10)
-        child.stdout.close()
+    for moment in range(10):
+        pid = _start_tracer()
+        time.sleep(0.011 * moment)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     if os.environ.get("TRAPLINE_GUEST"):  # on a shared machine other programs come and go
         assert find_leaks(objects, whole_kernel=True) == []
     assert _kprobes() <= kprobes
