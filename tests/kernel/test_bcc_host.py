@@ -320,3 +320,88 @@ def test_nothing_is_left_behind(tmp_path):
         [sys.executable, "-m", "trapline.bcc", str(script)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_published_tables_are_shared():
+    publish = 'BPF_TABLE_PUBLIC("hash", u32, u64, shared_counts, 64);'
+    use = """
+    BPF_TABLE("extern", u32, u64, shared_counts, 64);
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid) { u32 k = 1; shared_counts.increment(k); return 0; }
+    """
+    with BPF(text=publish) as a:
+        with BPF(text=use) as b:
+            os.getuid()
+            assert a["shared_counts"].get_fd() == b["shared_counts"].get_fd()
+        assert a["shared_counts"][ct.c_uint(1)].value >= 1  # closing the user leaves the owner's map
+
+
+def test_queues_programs_and_batches():
+    text = """
+    BPF_QUEUE(queue, u64, 10);
+    BPF_PROG_ARRAY(programs, 4);
+    BPF_HASH(hash, int, u64, 1000);
+    int tail(void *ctx) { return 0; }
+    int head(void *ctx) { programs.call(ctx, 1); return 0; }
+    """
+    with BPF(text=text) as b:
+        queue = b["queue"]
+        queue.push(5)
+        queue.push(queue.Leaf(6))
+        assert queue.peek().value == 5
+        assert [leaf.value for leaf in queue.values()] == [5, 6]
+        b["programs"][1] = b.load_func("tail", BPF.KPROBE)
+        b.load_func("head", BPF.KPROBE)
+        del b["programs"][1]
+        table = b["hash"]
+        table.items_update_batch(range(100), range(100))
+        assert sorted(key.value for key, _ in table.items_lookup_batch()) == list(range(100))
+        assert len(list(table.items_lookup_and_delete_batch())) == 100
+        assert len(table) == 0
+
+
+def test_stacks():
+    from trapline.bcc import PerfSWConfig, PerfType
+
+    text = """
+    struct key_t { u32 pid; int kernel; int user; };
+    BPF_HASH(counts, struct key_t);
+    BPF_STACK_TRACE(stacks, 1024);
+    int on_sample(struct bpf_perf_event_data *ctx)
+    {
+        struct key_t key = {.pid = bpf_get_current_pid_tgid() >> 32};
+        key.kernel = stacks.get_stackid(&ctx->regs, 0);
+        key.user = stacks.get_stackid(&ctx->regs, BPF_F_USER_STACK);
+        counts.increment(key);
+        return 0;
+    }
+    """
+    with BPF(text=text) as b:
+        b.attach_perf_event(
+            ev_type=PerfType.SOFTWARE, ev_config=PerfSWConfig.CPU_CLOCK, fn_name="on_sample", sample_freq=499
+        )
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            os.getuid()
+        b.detach_perf_event(PerfType.SOFTWARE, PerfSWConfig.CPU_CLOCK)
+        ours = [key for key, _ in b["counts"].items() if key.pid == os.getpid()]
+        frames = {b.ksym(ip) for key in ours if key.kernel >= 0 for ip in b["stacks"].walk(key.kernel)}
+        assert any(b"syscall" in name for name in frames)
+        assert any(list(b["stacks"].walk(key.user)) for key in ours if key.user >= 0)
+
+
+def test_verifier_rejection_points_at_the_source(capfd):
+    text = """
+    BPF_HASH(counts, u32, u64);
+    int f(struct pt_regs *ctx)
+    {
+        u32 pid = bpf_get_current_pid_tgid() >> 32;
+        u64 *v = counts.lookup(&pid);
+        return *v;
+    }
+    """
+    with BPF(text=text) as b, pytest.raises(Exception, match="Failed to load BPF program b'f'"):
+        b.load_func("f", BPF.KPROBE)
+    lines = capfd.readouterr().err.splitlines()
+    place = next(index for index, line in enumerate(lines) if line.startswith("<text>:7:"))
+    assert "may be null" in lines[place]
+    assert lines[place + 1].strip() == "return *v;"

@@ -111,7 +111,9 @@ def create_map(
 def lookup_elem(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
     """BPF_MAP_LOOKUP_ELEM: the value (every CPU's part for per-CPU maps), or ``None`` when there is no such key."""
     value = ctypes.create_string_buffer(max(value_size, 1))
-    attr = Attr(32).u32(0, fd).pointer(8, key).pointer(16, value).u64(24, flags)
+    attr = Attr(32).u32(0, fd).pointer(16, value).u64(24, flags)
+    if key:  # a queue or stack has none: the lookup peeks
+        attr.pointer(8, key)
     result = bpf(abi.BPF_MAP_LOOKUP_ELEM, attr)
     if result == -errno.ENOENT:
         return None
