@@ -78,6 +78,8 @@ class Api:
         self._initialiser.argtypes, self._initialiser.restype = [cindex.Cursor], cindex.Cursor
         self._invalid = lib["clang_Cursor_isNull"]
         self._invalid.argtypes, self._invalid.restype = [cindex.Cursor], ctypes.c_int
+        self._inlined = lib["clang_Cursor_isFunctionInlined"]
+        self._inlined.argtypes, self._inlined.restype = [cindex.Cursor], ctypes.c_uint
         self._from_main = lib["clang_Location_isFromMainFile"]
         self._from_main.argtypes, self._from_main.restype = [cindex.SourceLocation], ctypes.c_int
 
@@ -105,6 +107,10 @@ class Api:
             return None
         cursor._tu = variable._tu  # the binding keeps the translation unit alive through its cursors
         return cursor
+
+    def is_inline(self, function: Cursor) -> bool:
+        """Whether a function is declared ``inline``."""
+        return bool(self._inlined(function))
 
     def in_main_file(self, cursor: Cursor) -> bool:
         """Whether the cursor stands in the script itself (not in the prelude or an include), be it through a macro."""

@@ -45,7 +45,8 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
                 read_variable(reader, cursor, at_file_scope=True)
         elif kind == "FUNCTION_DECL" and cursor.is_definition():
             definitions[cursor.spelling] = cursor
-            if cursor.storage_class.name != "STATIC" and not _is_inline(cursor):
+            # ``inline`` without ``static`` or ``extern`` makes no externally visible definition (C11 6.7.4).
+            if cursor.storage_class.name != "STATIC" and not reader.api.is_inline(cursor):
                 programs.append(cursor)
     reader.read_function = lambda cursor: _read_function(reader, cursor)
 
@@ -59,16 +60,6 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
         if function is not None:
             result.programs.append(function)
     return result
-
-
-def _is_inline(cursor: Cursor) -> bool:
-    # ``inline`` without ``static`` or ``extern`` makes no externally visible definition (C11 6.7.4).
-    words = []
-    for token in cursor.get_tokens():
-        if token.spelling in ("(", "{"):
-            break
-        words.append(token.spelling)
-    return "inline" in words or "__always_inline" in words
 
 
 def _read_function(reader: Reader, cursor: Cursor) -> tree.FunctionTree | None:

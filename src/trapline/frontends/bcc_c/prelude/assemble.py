@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from trapline.abi.tracepoint import TracepointFormat
 from trapline.btf import types as t
 from trapline.btf.header import header_for_identifiers
-from trapline.frontends.bcc_c.prelude.prototypes import helper_prototypes
 from trapline.frontends.bcc_c.prelude.kernel import MACROS, TYPEDEF_NAMES, TYPEDEFS
 from trapline.frontends.bcc_c.prelude.maps import MAPS
 from trapline.frontends.bcc_c.prelude.probes import CONTEXTS, PROBES, register_macros, register_struct
+from trapline.frontends.bcc_c.prelude.prototypes import helper_prototypes
 from trapline.frontends.bcc_c.prelude.tracepoints import tracepoint_struct
 from trapline.frontends.bcc_c.scan import TextScan
 from trapline.ir.target import Target
