@@ -133,6 +133,13 @@ def _venv_is_ready(extras: tuple[str, ...]) -> bool:
     return bool(stamp["identity"] == _venv_identity()) and set(extras) <= set(stamp["extras"])
 
 
+def _stamped_extras() -> list[str]:
+    try:
+        return list(json.loads((VENV / "trapline-stamp.json").read_text())["extras"])
+    except (FileNotFoundError, ValueError):
+        return []
+
+
 def _install_venv(extras: tuple[str, ...]) -> None:
     if _GIVEN_VENV:
         if not venv_program("python").exists():
@@ -141,7 +148,9 @@ def _install_venv(extras: tuple[str, ...]) -> None:
     if _venv_is_ready(extras):
         return
     hint = "Is the network (or the package index that pip is set to) reachable? make needs it the first time"
-    if not _venv_works():
+    if _venv_works():
+        extras = tuple(sorted({*extras, *_stamped_extras()}))  # A demo does not take away what the tests need.
+    else:
         shutil.rmtree(VENV, ignore_errors=True)
         run_step(f"virtual environment in {VENV}", [sys.executable, "-m", "venv", VENV])
     target = f".[{','.join(extras)}]" if extras else "."
