@@ -21,6 +21,7 @@ from trapline.bcc.constants import (
 )
 from trapline.bcc.importer import install
 from trapline.bcc.symbols import SymbolCache
+from trapline.bcc.usdt import USDT, USDTException
 from trapline.bcc.utils import ArgString
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "DEBUG_LLVM_IR",
     "DEBUG_PREPROCESSOR",
     "DEBUG_SOURCE",
+    "USDT",
     "ArgString",
     "BPFAttachType",
     "BPFProgType",
@@ -39,6 +41,7 @@ __all__ = [
     "PerfSWConfig",
     "PerfType",
     "SymbolCache",
+    "USDTException",
     "XDPAction",
     "XDPFlags",
     "install",
