@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
-from pathlib import Path
 
 _DIGEST = 32
 _LIMIT = 256  # files kept; the least recently written go first
@@ -25,7 +23,7 @@ class Cache:
         directory: where the files are; ``None`` disables the cache.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: str | None) -> None:
         self.directory = directory
 
     @classmethod
@@ -35,7 +33,7 @@ class Cache:
         if setting == "off":
             return cls(None)
         if setting:
-            return cls(Path(setting))
+            return cls(setting)
         base = os.environ.get("XDG_CACHE_HOME", "")
         if not base.startswith("/"):
             home = os.environ.get("HOME", "")
@@ -45,7 +43,7 @@ class Cache:
                 base = "/var/cache"
             else:
                 return cls(None)
-        return cls(Path(base) / "trapline")
+        return cls(f"{base}/trapline")
 
     def get(self, key: str) -> bytes | None:
         """Return the blob stored under `key`, or ``None``."""
@@ -66,11 +64,16 @@ class Cache:
         """Store `blob` under `key`."""
         if self.directory is None:
             return
+        import secrets
+
         with contextlib.suppress(OSError):
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(self.directory), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.directory, 0o700)
             if not self._safe(self.directory):
                 return
-            handle, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+            name = f"{self.directory}/.new-{os.getpid()}-{secrets.token_hex(8)}"
+            handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(hashlib.sha256(blob).digest() + blob)
@@ -81,16 +84,15 @@ class Cache:
                 raise
             self._trim()
 
-    def _path(self, key: str) -> Path:
-        assert self.directory is not None
-        return self.directory / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    def _path(self, key: str) -> str:
+        return f"{self.directory}/{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     @staticmethod
-    def _safe(directory: Path) -> bool:
+    def _safe(directory: str) -> bool:
         """Whether the directory is ours alone, and nobody else can put another in its place."""
         try:
             info = os.lstat(directory)
-            parent = os.stat(directory.parent)
+            parent = os.stat(os.path.dirname(directory) or ".")
         except OSError:
             return False
         ours = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 
 from trapline.errors import TraplineError
@@ -26,7 +25,9 @@ class Child:
         argv = command.split()
         if not argv:
             raise TraplineError("the command to trace (-c) is empty", hint="give a program, as in -c 'sleep 1'")
-        path = shutil.which(argv[0])
+        from shutil import which
+
+        path = which(argv[0])
         if path is None:
             raise TraplineError(
                 f"cannot run '{argv[0]}' (-c): no such program",
