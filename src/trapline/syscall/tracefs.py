@@ -30,6 +30,11 @@ def _find(points: tuple[str, ...]) -> str:
             continue
     if denied:
         raise PrivilegeError("tracefs is not readable for this user", hint="run as root")
+    if lockdown_mode() == "confidentiality":  # then the kernel shows an empty tracefs
+        raise PrivilegeError(
+            "tracefs is not available: the kernel is locked down (mode confidentiality)",
+            hint="boot without lockdown=confidentiality; secure boot may have turned it on",
+        )
     raise TargetError("tracefs is not mounted", hint=MOUNT_HINT)
 
 

@@ -138,7 +138,9 @@ def _attach_each(
             label = point.label if len(entries) == 1 else name
             try:
                 event = open_kprobe_event(single, label, target)
-            except (PrivilegeError, FeatureMissingError):
+            except PrivilegeError:
+                raise explain_kprobe(single, errno.EPERM, point.label, target) from None
+            except FeatureMissingError:
                 raise
             except TraplineError as error:
                 first = first or error
