@@ -87,9 +87,13 @@ def _become(path, out, err):
             code = error.code or 0
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
+            code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
         atexit._run_exitfuncs()
         sys.stdout.flush()
     finally:
+        if code < 0:
+            signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
         os._exit(code)
 
 
@@ -163,7 +167,7 @@ def test_hello(command):
         script.wait_for(rb"^b' *(sleep|<\.\.\.>)-\d+ .*bpf_trace_printk: executing program: sleep'$", nap)
         errors = script.interrupt()
     assert errors == b""
-    assert script.process.returncode == 0
+    assert script.process.returncode == -signal.SIGINT  # as python dies of Ctrl-C
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,9 @@ def test_examples(name, pattern):
         script.wait_for(pattern, nap)
         errors = script.interrupt()
     assert errors == b""
-    assert script.process.returncode == 0
+    assert script.process.returncode == (
+        0 if "except KeyboardInterrupt" in (EXAMPLES / name).read_text() else -signal.SIGINT
+    )
 
 
 def test_implicit_reads_give_the_right_values():

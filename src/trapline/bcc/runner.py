@@ -19,7 +19,8 @@ def run_script(arguments: Sequence[str]) -> None:
 
     ``sys.argv``, ``sys.path[0]`` and ``__main__`` are what the script would find under ``python script.py``, and so is
     what happens to its exceptions: `SystemExit` ends the process with the script's code, `KeyboardInterrupt` and errors
-    propagate.  Their traceback starts in the script; errors that trapline made are shown as a message only.
+    propagate.  Their traceback starts in the script; errors that trapline made are shown as a message only, and an
+    interrupt that came while trapline waited for output is not shown.
 
     Args:
         arguments: the script's path and its arguments.
@@ -50,9 +51,18 @@ def show_exception(kind: type[BaseException], error: BaseException, trace: types
         sys.stdout.flush()
         print(f"ERROR: {error}" if not str(error).startswith("ERROR") else error, file=sys.stderr)
         return
+    if isinstance(error, KeyboardInterrupt) and _waited_in_trapline(trace):
+        return  # Ctrl-C is how such scripts are ended; the process still dies of the signal, as under python
     # The hook prints the traceback that the exception carries.
     error.__traceback__ = _skip_own_frames(trace)
     sys.__excepthook__(kind, error, error.__traceback__)
+
+
+def _waited_in_trapline(trace: types.TracebackType | None) -> bool:
+    """Whether an exception came up inside `trapline.bcc`: while it waited for output, as a rule."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(f"{__package__}.")
 
 
 def _skip_own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:

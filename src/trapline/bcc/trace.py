@@ -85,7 +85,7 @@ class TracePipe:
         return self._file
 
     def readline(self, nonblocking: bool = False) -> bytes | None:
-        """Return the next line without its end; Ctrl-C while waiting ends the script, as under BCC.
+        """Return the next line without its end.
 
         Returns:
             The line; nothing (empty or ``None``) when there is none and `nonblocking` was asked for.
@@ -97,8 +97,6 @@ class TracePipe:
                 if line or nonblocking:
                     return line.rstrip()
                 time.sleep(_IDLE)  # the pipe ends while tracing is switched off
-        except KeyboardInterrupt:
-            sys.exit()
         except OSError:
             return None
 

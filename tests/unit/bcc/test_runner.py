@@ -112,3 +112,16 @@ def test_install_in_a_program_of_ones_own(script):
 def test_nothing_called_bcc_without_it(script):
     done = run(script("import trapline.bcc\nimport bcc\n"), python=(sys.executable,))
     assert "No module named 'bcc'" in done.stderr
+
+
+def test_an_interrupt_while_waiting_is_silent(script):
+    path = script(
+        "import os, signal, threading, time\n"
+        "from trapline.bcc.trace import TracePipe\n"
+        "read, write = os.pipe()\n"
+        "def later():\n    time.sleep(0.2)\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=later).start()\n"
+        "TracePipe(lambda: f'/proc/self/fd/{read}').print()\n"
+    )
+    done = run(path)
+    assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")
