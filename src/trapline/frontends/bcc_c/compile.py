@@ -6,7 +6,7 @@ from trapline.errors import ParseError
 from trapline.frontends.bcc_c.libclang import Api, parse_text
 from trapline.frontends.bcc_c.lower_programs import lower_program
 from trapline.frontends.bcc_c.lowerer import Unit
-from trapline.frontends.bcc_c.messages import diagnose, warn_unknown_configs
+from trapline.frontends.bcc_c.messages import diagnose, find_clashes, warn_unknown_configs
 from trapline.frontends.bcc_c.naming import describe_program
 from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
 from trapline.frontends.bcc_c.read_declarations import Declarations, read_declarations
@@ -64,13 +64,15 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     flags = [*options.cflags, *defines]
     scan = scan_text(_defines_as_text(flags) + source.text)
     prelude = assemble_prelude(scan, target)
-    triple = _TRIPLES.get(target.arch.name, _TRIPLES["x86_64"])
-    unit = parse_text(
-        source.text,
-        prelude.text,
-        dict.fromkeys(scan.includes, ""),
-        [f"--target={triple}", *_DIALECT, *flags],
-    )
+    arguments = [f"--target={_TRIPLES.get(target.arch.name, _TRIPLES['x86_64'])}", *_DIALECT, *flags]
+    includes = dict.fromkeys(scan.includes, "")
+    unit = parse_text(source.text, prelude.text, includes, arguments)
+    clashes: frozenset[str] = frozenset()
+    while new := find_clashes(d.spelling for d in unit.diagnostics) - clashes:
+        # The script defines (through macros, or by name only) what the kernel's types define as well: the script wins.
+        clashes |= new
+        prelude = assemble_prelude(scan, target, clashes)
+        unit = parse_text(source.text, prelude.text, includes, arguments)
     reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
     diagnostics = [diagnose(reader, d) for d in unit.diagnostics]
     if any(d.severity.name == "ERROR" for d in diagnostics):

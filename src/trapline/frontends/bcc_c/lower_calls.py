@@ -211,8 +211,8 @@ def _sync(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
     if operation not in _ATOMICS:
         raise lo.unsupported(f"'{expr.name}' is not supported", expr)
     amount = lo.b.binary("sub", lo.b.const(value.type, 0), value) if operation == "sub" else value
-    old = lo.b.atomic(_ATOMICS[operation], pointer, amount, fetch=True)
-    if before:
+    old = lo.b.atomic(_ATOMICS[operation], pointer, amount, fetch=not expr.unused)
+    if before or expr.unused:
         return old
     return lo.b.binary(_ATOMICS[operation], old, amount)
 

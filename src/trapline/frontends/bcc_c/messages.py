@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from trapline.frontends.bcc_c.libclang import MAIN
@@ -52,6 +53,15 @@ def diagnose(reader: Reader, diagnostic: Any) -> Diagnostic:
         hint.format(*match.groups()) for pattern, hint in _HINTS if (match := pattern.search(diagnostic.spelling))
     )
     return Diagnostic(message, span, severity, hints)
+
+
+_CLASH = re.compile(r"redefinition of (?:enumerator )?'(\w+)'|redefinition .*\('(\w+)' vs|use of '(\w+)' with tag type")
+
+
+def find_clashes(messages: Iterable[str]) -> frozenset[str]:
+    """Return the names that clang says are defined twice."""
+    found = (match for message in messages if (match := _CLASH.search(message)))
+    return frozenset(name for match in found for name in match.groups() if name)
 
 
 def _span(reader: Reader, diagnostic: Any) -> Span:

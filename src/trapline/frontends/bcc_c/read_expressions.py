@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType
+from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType, CVoid
 from trapline.frontends.bcc_c.libclang import Cursor, decode_string
 from trapline.frontends.bcc_c.reading import Reader
 
@@ -204,7 +204,10 @@ def _conditional(reader: Reader, cursor: Cursor) -> tree.Expr:
 
 def _cast(reader: Reader, cursor: Cursor) -> tree.Expr:
     operand = read_expression(reader, _expressions(cursor)[-1])
-    return tree.Cast(reader.type(cursor), operand, span=reader.span(cursor))
+    type_ = reader.type(cursor)
+    if isinstance(type_, CVoid) and isinstance(operand, tree.CallFunction):
+        operand.unused = True
+    return tree.Cast(type_, operand, span=reader.span(cursor))
 
 
 def _call(reader: Reader, cursor: Cursor) -> tree.Expr:

@@ -167,11 +167,12 @@ class Cast(Expr):
 
 @record(eq=False)
 class CallFunction(Expr):
-    """A call by name: a static function, a helper or a built-in."""
+    """A call by name: a static function, a helper or a built-in; nobody wants the result of an `unused` one."""
 
     name: str
     arguments: tuple[Expr, ...]
     callee: FunctionTree | None = None
+    unused: bool = False
 
 
 @record(eq=False)

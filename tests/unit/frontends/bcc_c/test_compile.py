@@ -9,6 +9,7 @@ from trapline.frontends.bcc_c.result import AutoAttach
 from trapline.ir import function as f
 from trapline.ir.printer import format_module
 from trapline.ir.spec import ProgramSpec
+from trapline.ir.types import VOID
 
 U32 = r.IntC("unsigned int", 4, False)
 U64 = r.IntC("unsigned long long", 8, False)
@@ -331,3 +332,31 @@ def test_members_of_anonymous_structs_count_from_the_outer_one() -> None:
     """
     offsets = [op.constant for op in program(text).function.ops() if isinstance(op, f.Offset)]
     assert offsets == [112, 8, 4, 1, 8, 4]  # di; the outer union, the member in it, the element
+
+
+def test_definitions_through_macros_win_too() -> None:
+    text = """
+    #define DECLARE(name) struct name { u64 mine; }
+    #define LIST KNOWN = 3
+    DECLARE(file);
+    enum own { LIST };
+    int probe(struct pt_regs *ctx, struct file *file, struct inode *inode) { return file->mine + KNOWN + inode->i_ino; }
+    """
+    assert program(text).name == "probe"
+
+
+def test_a_real_redefinition_is_still_an_error() -> None:
+    with pytest.raises(ParseError, match="redefinition of 'twice'"):
+        compile_text("struct twice { int a; }; struct twice { int b; };")
+
+
+def test_own_functions_win_over_macros() -> None:
+    text = "static inline u32 min(u32 a, u32 b) { return a < b ? a : b; } int probe(void *ctx) { return min(1, 2); }"
+    assert program(text).name == "probe"
+
+
+def test_an_unused_atomic_result_is_not_fetched() -> None:
+    text = "BPF_ARRAY(a, u64, 1); int probe(void *ctx) { int k = 0; u64 *v = a.lookup(&k); if (v) { %s } return 0; }"
+    for statement, fetched in (("lock_xadd(v, 2);", False), ("return __sync_fetch_and_add(v, 2);", True)):
+        (atomic,) = (op for op in program(text % statement).function.ops() if isinstance(op, f.Atomic))
+        assert (atomic.type != VOID) is fetched

@@ -46,15 +46,20 @@ class Prelude:
     unknown_configs: tuple[str, ...]
 
 
-def assemble_prelude(scan: TextScan, target: Target) -> Prelude:
+def assemble_prelude(scan: TextScan, target: Target, clashes: frozenset[str] = frozenset()) -> Prelude:
     """Return the prelude of a script.
+
+    Args:
+        scan: what the script's text has.
+        target: the machine.
+        clashes: more names that the script defines, as clang found out; the kernel's get another name.
 
     Raises:
         NoSuchProbeError: it uses a tracepoint that the kernel does not have.
     """
     formats = {pair: target.tracepoint_format(*pair) for pair in scan.tracepoints}
     macros = _needed_macros(scan, target)
-    types = _kernel_types(scan, target, macros, formats)
+    types = _kernel_types(scan, target, macros, formats, clashes)
     configs, unknown = _configs(scan, target)
     parts = [
         TYPEDEFS,
@@ -79,7 +84,7 @@ def _needed_macros(scan: TextScan, target: Target) -> dict[str, str]:
     while pending:
         name = pending.pop()
         text = MACROS.get(name)
-        if text is None or name in needed or name in scan.defined:
+        if text is None or name in needed or name in scan.defined or name in scan.globals:
             continue
         if "(" not in text.split(None, 2)[1] and target.has_btf and target.btf.enum_constant(name) is not None:
             continue
@@ -93,6 +98,7 @@ def _kernel_types(
     target: Target,
     macros: dict[str, str],
     formats: dict[tuple[str, str], TracepointFormat],
+    clashes: frozenset[str],
 ) -> str:
     if not target.has_btf:
         return register_struct(target.arch)
@@ -109,7 +115,7 @@ def _kernel_types(
     words -= TYPEDEF_NAMES | {"NULL"}
     btf = target.btf
     btf.index_bytes()  # every word of the text is looked up: without the index each costs a search of all types
-    rename = {name: f"{name}___btf" for name in scan.defined}
+    rename = {name: f"{name}___btf" for name in scan.defined | clashes}
     for name in scan.globals:
         if btf.find(name, t.Typedef) is not None or btf.enum_constant(name) is not None:
             rename[name] = f"{name}___btf"
