@@ -1,8 +1,8 @@
 """`record`: a dataclass that is made when it is first used.
 
-Making a dataclass costs about half a millisecond, since it compiles its methods from text; trapline has hundreds of them
-and a run uses few.  `record` takes the arguments of `dataclasses.dataclass` (but not ``slots``) and gives the same class in
-the end: the work is done when the class is first instantiated, or asked for its fields.
+Making a dataclass costs about half a millisecond, since it compiles its methods from text; trapline has hundreds of
+them and a run uses few.  `record` takes the arguments of `dataclasses.dataclass` (but not ``slots``) and gives the same
+class in the end: the work is done when the class is first instantiated, or asked for its fields.
 """
 
 from __future__ import annotations

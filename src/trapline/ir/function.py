@@ -57,8 +57,8 @@ class Param(Op):
 class Local(Op):
     """A variable of `size` bytes in the frame (or, when large, in per-CPU scratch memory); the value is its address.
 
-    Its contents are undefined until stored, unless `zero`: then they are zeroed where the operation stands.  `scratch` forces
-    (True) or forbids (False) the per-CPU memory; ``None`` lets `trapline.ir.passes.frame` decide.
+    Its contents are undefined until stored, unless `zero`: then they are zeroed where the operation stands.
+    `scratch` forces (True) or forbids (False) the per-CPU memory; ``None`` lets `trapline.ir.passes.frame` decide.
     """
 
     size: int

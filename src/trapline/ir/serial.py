@@ -13,7 +13,7 @@ import binascii
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar
 

@@ -328,7 +328,7 @@ class ProgramSpec:
 
     Args:
         name: the kernel's name for it (an identifier; at most 15 bytes are kept).
-        type: the kernel's spelling without prefix (``KPROBE``, ``TRACEPOINT``, ``PERF_EVENT``, ``RAW_TRACEPOINT``, ``TRACING`` …).
+        type: the kernel's spelling without prefix (``KPROBE``, ``TRACEPOINT``, ``PERF_EVENT``, ``TRACING`` …).
         function: the entry point's IR.
         attach_points: where it runs; empty when the embedding program attaches it later.
         label: the probe as the user wrote it.
@@ -363,7 +363,7 @@ class ModuleSpec:
 
 @record(frozen=True)
 class MapRef:
-    """Instruction `index` (an ld_imm64) takes the file descriptor of `map`; `value` asks for the address of element 0."""
+    """Instruction `index` (an ld_imm64) takes the descriptor of `map`; `value` asks for the address of element 0."""
 
     index: int
     map: str

@@ -35,7 +35,7 @@ class Target(Protocol):
 
     @property
     def identity(self) -> str:
-        """A digest of all that a compiled program may depend on (kernel build, boot, modules, privileges): the cache's key."""
+        """A digest of all that a compiled program may depend on: kernel build, boot, modules, privileges."""
 
     @property
     def btf(self) -> Btf:
@@ -82,10 +82,13 @@ class Target(Protocol):
         """Return a tracepoint's fields.  Raises `NoSuchProbeError`."""
 
     def near_probes(self, kind: str, name: str) -> Sequence[str]:
-        """Return existing names similar to `name` (``kprobe``: functions, ``tracepoint``: ``category:name``), best first."""
+        """Return existing names similar to `name`, best first.
+
+        `kind` is ``kprobe`` (functions) or ``tracepoint`` (``category:name``).
+        """
 
     def kernel_config(self, option: str) -> str | None:
-        """Return the value of ``CONFIG_…`` (``y``, ``m``, a number), ``""`` when known to be unset, ``None`` when unknown."""
+        """Return the value of ``CONFIG_…`` (``y``, ``m``, a number); ``""`` when it is unset, ``None`` when unknown."""
 
     def syscall_prefix(self) -> str:
         """Return what precedes a system call's name in kallsyms (``__x64_sys_``)."""

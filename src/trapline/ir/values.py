@@ -237,7 +237,7 @@ class HistV:
 class LhistV:
     """A linear histogram; the key has a u64 bucket index appended.
 
-    Bucket 0 is below `low`, bucket ``i`` is ``[low + (i-1)*step, low + i*step)``, the one after the last is ``[high, …)``.
+    Bucket 0 is below `low`, bucket ``i`` is ``[low + (i-1)*step, low + i*step)``, and behind the last is ``[high, …)``.
     """
 
     low: int
