@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.measure import Comparison, compare, run
+from bench.measure import Comparison, compare, run, run_traced
 
 HERE = Path(__file__).parent
 GETUID = "tracepoint:syscalls:sys_enter_getuid"
@@ -59,19 +59,22 @@ class Bench:
 
     def _load(self, tool: list[str], program: str) -> tuple[float, bytes, bytes]:
         """Run the load under a tool; return ns per call, and the tool's stdout and stderr."""
-        result = self.work / "ns"
-        command = f"{sys.executable} {HERE / 'load.py'} {self.calls} {result}"
-        done = run([*tool, "-e", program, "-c", command], env=self.warm, timeout=600)
-        return float(result.read_text()), done.stdout, done.stderr
+        out, err = run_traced([*tool, "-e", program], self._command(), env=self.warm)
+        return float(self._result.read_text()), out, err
+
+    @property
+    def _result(self) -> Path:
+        return self.work / "ns"
+
+    def _command(self) -> list[str]:
+        return [sys.executable, str(HERE / "load.py"), str(self.calls), str(self._result)]
 
     def cost(self, name: str) -> Comparison:
         """Added nanoseconds per traced call."""
-        result = self.work / "ns"
-        load = [sys.executable, str(HERE / "load.py"), str(self.calls), str(result)]
 
         def added(tool: list[str]) -> float:
-            run(load)
-            base = float(result.read_text())
+            run(self._command())
+            base = float(self._result.read_text())
             return self._load(tool, COSTS[name])[0] - base
 
         return compare(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +29,6 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: f
     Raises:
         RuntimeError: it failed; a benchmark of a failing command means nothing.
     """
-    import tempfile
-
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -52,6 +52,38 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: f
     if result.code != 0:
         raise RuntimeError(f"{' '.join(argv)}: exit {result.code}\n{result.stderr.decode(errors='replace')}")
     return result
+
+
+def run_traced(
+    tool: Sequence[str], load: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 300
+) -> tuple[bytes, bytes]:
+    """Start a tracer, run a load when its probes are attached, and end the tracer with SIGINT.
+
+    Returns:
+        What the tracer wrote to stdout and to stderr.
+
+    Raises:
+        RuntimeError: the tracer did not attach, or did not end.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            tool, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **(env or {})}
+        )
+        try:
+            deadline = time.monotonic() + timeout
+            while b"Attached" not in os.pread(err.fileno(), 1 << 16, 0):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{tool[0]} did not attach: {os.pread(err.fileno(), 4096, 0)!r}")
+                time.sleep(0.01)
+            subprocess.run(load, check=True, timeout=timeout)
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout)
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        return out.read(), err.read()
 
 
 @dataclass(frozen=True)
