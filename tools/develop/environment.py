@@ -70,6 +70,13 @@ def set_up(needs: Needs) -> None:
         _install_peers()
 
 
+def mount_tracefs() -> None:
+    """Mount tracefs where the machine has it and nobody has: tracepoints need it."""
+    place = Path("/sys/kernel/tracing")
+    if place.is_dir() and not any(place.iterdir()):
+        run_step("mount tracefs", ["mount", "-t", "tracefs", "tracefs", place])
+
+
 def compile_sources() -> None:
     """Write the byte code of our modules, which guests cannot write and compile 20 times slower."""
     compileall = [str(venv_program("python")), "-m", "compileall", "-q", "src", "tools"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.develop.environment import PEERS, TEST, compile_sources, set_up, venv_program
+from tools.develop.environment import PEERS, TEST, compile_sources, mount_tracefs, set_up, venv_program
 from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 
 KERNELS = ("6.1", "6.12")
@@ -63,6 +63,7 @@ def run_suite(*, kernels: list[str], host: bool) -> int:
         raise StepError("the tests load probes, so make test needs root")
     RESULTS.mkdir(parents=True, exist_ok=True)
     compile_sources()
+    mount_tracefs()
     failed_checks = run_checks() if host else []
     tallies = [_run_on_host()] if host else []
     tallies += _run_in_guests(kernels)
