@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.frontends.bcc_c.c_programs import HEADER, Generator
+from tests.unit.frontends.bcc_c.c_programs import FIXED, FIXED_NAMES, HEADER, Generator
 from tests.unit.frontends.bcc_c.fixture import FixtureTarget, compile_text
 
 from trapline.codegen.jit import NativeCode
@@ -53,12 +54,23 @@ def test_semantics_equal_those_of_a_compiler(seed: int, tmp_path: Path) -> None:
     generator = Generator(seed)
     names = [f"f{i}" for i in range(_FUNCTIONS)]
     bodies = {name: generator.function(name) for name in names}
-    text = HEADER + "".join(bodies.values())
-    peer = _peer(text, tmp_path)
+    _compare(HEADER + "".join(bodies.values()), names, _inputs(seed), tmp_path)
+
+
+@pytest.mark.limit(300)
+def test_objects_jumps_and_tables_equal_those_of_a_compiler(tmp_path: Path) -> None:
+    pytest.importorskip("ziglang")
+    _compare(FIXED, FIXED_NAMES, [data for seed in range(4) for data in _inputs(seed)], tmp_path)
+
+
+def _compare(text: str, names: Sequence[str], inputs: list[bytes], folder: Path) -> None:
+    peer = _peer(text, folder)
     module = compile_text(text, target=FixtureTarget(types=False)).module
     infer_provenance(module)
-    ours = NativeCode([program.function for program in module.programs])
-    for data in _inputs(seed):
+    statics = {m.name: ctypes.create_string_buffer(m.initial, len(m.initial)) for m in module.maps}
+    memory_of_maps = {name: ctypes.addressof(buffer) for name, buffer in statics.items()}
+    ours = NativeCode([program.function for program in module.programs], memory_of_maps)
+    for data in inputs:
         # A _Bool's byte is 0 or 1 in every valid object.
         words = bytearray(data)
         words[_offset_of_bool()] &= 1
@@ -69,7 +81,9 @@ def test_semantics_equal_those_of_a_compiler(seed: int, tmp_path: Path) -> None:
             expected = function(expected_memory)
             memory = ctypes.create_string_buffer(bytes(words), _INPUT_BYTES)
             found = ours.call(name, ctypes.addressof(memory)) & (1 << 64) - 1
-            assert found == expected, f"seed {seed}, {name} for {bytes(words).hex()}:\n{bodies[name]}"
+            if found != expected:
+                body = text[text.index(f"long long {name}(") :].split("\n}\n")[0]
+                pytest.fail(f"{name} gives {found}, a compiler {expected}, for {bytes(words).hex()}:\n{body}")
 
 
 def _offset_of_bool() -> int:

@@ -52,7 +52,7 @@ def place_member(lo: Lowerer, expr: tree.Member) -> Place:
 def place_index(lo: Lowerer, expr: tree.Index) -> Place:
     """``a[i]``."""
     base = lo.value(expr.base)
-    return Place(_advance(lo, base, expr.index, expr.type), expr.type)
+    return Place(_advance(lo, base, lo.value(expr.index), expr.index.type, expr.type), expr.type)
 
 
 def place_dereference(lo: Lowerer, expr: tree.Unary) -> Place:
@@ -74,13 +74,13 @@ def place_compound_literal(lo: Lowerer, expr: tree.CompoundLiteral) -> Place:
     return Place(address, expr.type)
 
 
-def _advance(lo: Lowerer, pointer: f.Op, index: tree.Expr, element: CType, sign: int = 1) -> f.Op:
+def _advance(lo: Lowerer, pointer: f.Op, number: f.Op, index: CType, element: CType, sign: int = 1) -> f.Op:
+    """Return ``pointer + sign * number``, counted in elements; `index` is the type of `number`."""
     size = max(element.size, 1)  # GNU C: void and functions count as one byte
-    number = lo.value(index)
-    assert isinstance(index.type, CInt)
+    assert isinstance(index, CInt)
     if isinstance(number, f.Const):
-        return lo.b.offset(pointer, sign * index.type.wrap(number.value) * size)
-    number = lo.b.resize(number, I64, signed=index.type.signed)
+        return lo.b.offset(pointer, sign * index.wrap(number.value) * size)
+    number = lo.b.resize(number, I64, signed=index.signed)
     if sign < 0:
         number = lo.b.binary("sub", lo.b.i64(0), number)
     return lo.b.element(pointer, number, size)
@@ -104,8 +104,11 @@ def value_of_place(lo: Lowerer, expr: tree.Expr) -> f.Op:
 
 def value_variable(lo: Lowerer, expr: tree.VariableRef) -> f.Op:
     """A variable: its value where that is known, else its memory's contents."""
-    if expr.variable in lo.frame.values:
-        return lo.frame.bindings[expr.variable]
+    variable = expr.variable
+    if variable in lo.frame.values:
+        return lo.frame.bindings[variable]
+    if variable.constant and is_scalar(variable.type) and variable.init is not None:
+        return lo.converted(variable.init, variable.type)  # a map cannot hold the address of a string
     return lo.load(place_variable(lo, expr))
 
 
@@ -177,9 +180,11 @@ def value_binary(lo: Lowerer, expr: tree.Binary) -> f.Op:
     if isinstance(left.type, CPointer) and isinstance(right.type, CPointer):
         return _difference(lo, left, right, left.type.pointee.size)
     if isinstance(left.type, CPointer):
-        return _advance(lo, lo.value(left), right, left.type.pointee, -1 if expr.operator == "-" else 1)
+        base, number, sign = lo.value(left), lo.value(right), -1 if expr.operator == "-" else 1
+        return _advance(lo, base, number, right.type, left.type.pointee, sign)
     if isinstance(right.type, CPointer):
-        return _advance(lo, lo.value(right), left, right.type.pointee)
+        number, base = lo.value(left), lo.value(right)
+        return _advance(lo, base, number, left.type, right.type.pointee)
     assert isinstance(expr.type, CInt)
     first = lo.converted(left, expr.type)
     if expr.operator in ("<<", ">>"):
@@ -281,10 +286,12 @@ def value_assign(lo: Lowerer, expr: tree.Assign) -> f.Op:
         place = lo.place(expr.target)
         lo.store(value, place)
         return _narrowed(lo, value, place)
+    amount = lo.value(expr.value)  # before the target is read, as clang does
     place = lo.place(expr.target)
     old = lo.load(place)
     if isinstance(expr.type, CPointer):
-        new = _advance(lo, old, expr.value, expr.type.pointee, -1 if expr.operator == "-" else 1)
+        sign = -1 if expr.operator == "-" else 1
+        new = _advance(lo, old, amount, expr.value.type, expr.type.pointee, sign)
         lo.store(new, place)
         return new
     assert isinstance(expr.type, CInt)
@@ -293,13 +300,13 @@ def value_assign(lo: Lowerer, expr: tree.Assign) -> f.Op:
     left = INT if narrow else promote(expr.type)
     if expr.operator in ("<<", ">>"):
         first = lo.convert(old, expr.type, left)
-        result = _shift(lo, expr.operator, left, first, lo.value(expr.value), expr.value)
+        result = _shift(lo, expr.operator, left, first, amount, expr.value)
         new = lo.convert(result, left, expr.type)
     else:
         common = common_type(left, expr.value.type)
         first = lo.convert(old, expr.type, common)
-        result = arithmetic(lo, expr.operator, common, first, lo.converted(expr.value, common), expr)
-        new = lo.convert(result, common, expr.type)
+        second = lo.convert(amount, expr.value.type, common)
+        new = lo.convert(arithmetic(lo, expr.operator, common, first, second, expr), common, expr.type)
     lo.store(new, place)
     return _narrowed(lo, new, place)
 

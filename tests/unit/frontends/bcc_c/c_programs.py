@@ -149,3 +149,89 @@ class Generator:
                 f"{target} = {value}, sum ^= {self._atom()};",
             ]
         )
+
+
+# What the generator does not write: objects by value, nested initialisers, jumps, tables, 128 bits, strings.
+FIXED = (
+    HEADER
+    + r"""
+struct point { short x; long long y; };
+struct line { struct point from, to; unsigned char tag[5]; };
+static struct point move(struct point p, int by) { p.x += by; p.y -= by; return p; }
+static struct line make(struct in *p) { return (struct line){ .to = { p->i16, p->i64 }, .tag = "abcd", .from.y = 3 }; }
+static const unsigned short table[3][2] = { { 1, 2 }, [2] = { [1] = 0xfffe } };
+static const struct point points[] = { { 1, 2 }, { .y = -4 }, };
+static const char *const name = "trapline";
+
+long long g0(struct in *p) {
+    struct line line = make(p), other = line;
+    other.from = move(other.to, p->u8);
+    struct point ends[2] = { line.to, other.from }, *end = ends + 1;
+    return (end--)->x * 3 + end->y + move(*end, 2).y + sizeof(line) + other.tag[p->u8 & 3] + line.tag[4];
+}
+long long g1(struct in *p) {
+    long long sum = 0;
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 2; j++)
+            sum = sum * 10 + table[i][j] * (j ? p->i8 : 1);
+    return sum + points[p->u8 & 1].y + points[1].x + name[p->u16 & 7];
+}
+long long g2(struct in *p) {
+    int i = 0;
+    long long sum = p->i32;
+again:
+    if (i++ < 5) {
+        switch (p->u8 + i) {
+        case 3: sum += 100; goto again;
+        case 4 ... 200: sum ^= i; if (sum & 1) goto done;
+        default: sum--;
+        }
+        goto again;
+    }
+done:
+    return sum;
+}
+long long g3(struct in *p) {
+    unsigned __int128 wide = ((unsigned __int128)p->u64 << 64) | p->ul, same = wide;
+    struct { unsigned char pad; unsigned __int128 v; } held = { .v = wide };
+    return (long long)(held.v >> 64) + (held.v == same) + (wide > p->u64) + (long long)~wide;
+}
+long long g4(struct in *p) {
+    char text[8] = "ab", copy[8], empty[4] = {};
+    __builtin_memset(copy, 'z', sizeof(copy));
+    __builtin_memcpy(copy + 1, text, 3);
+    copy[7] = p->c;
+    return __builtin_memcmp(copy, text, 2) < 0 ? 1 : copy[0] + copy[1] * 2 + copy[3] * 3 + copy[7] + empty[3];
+}
+long long g5(struct in *p) {
+    union { unsigned long long all; unsigned char bytes[8]; struct { unsigned low; int high; }; } u = { p->u64 };
+    u.bytes[p->u8 & 7] ^= 0x80;
+    u.high >>= 3;
+    return u.all + __builtin_bswap32(u.low) + __builtin_bswap64(p->ul) + __builtin_bswap16(p->u16);
+}
+long long g6(struct in *p) {
+    int grid[2][3] = { 1, 2, [1] = { 5 }, }, (*row)[3] = grid;
+    int *flat = &grid[0][0], sum = 0;
+    row++;
+    while (flat < &grid[1][3])
+        sum = sum * 7 + *flat++;
+    return sum + (*row)[0] + (flat - *grid) + (&grid[1][0] == row[0]);
+}
+long long g7(struct in *p) {
+    unsigned long long v = p->u64;
+    long long old = __sync_fetch_and_add(&v, 5);
+    long long later = __sync_add_and_fetch(&v, 2);
+    v += later;
+    __sync_fetch_and_or(&v, 0x10);
+    for (;;) { if (v & 1) break; v |= 1; continue; }
+    return v + old + (v ? 1 : 0, 3) + (p->i8 ?: 9) + __builtin_offsetof(struct line, tag[2]) + __builtin_expect(old, 1);
+}
+long long g8(struct in *p) {
+    struct in s = { .f3 = p->u8, .f5 = p->i8, .f40 = p->u64, .f1 = p->u16, .f7 = p->i32 };
+    struct in *q = &s;
+    q->f3 += 9; q->f5--; q->f40 <<= 3; q->f1 |= q->f3 > 4; q->f7 = -q->f7;
+    return s.f3 + s.f5 * 3 + s.f40 * 5 + s.f1 * 7 + s.f7 * 11 + (q->f5 = p->i16) + (q->f3 < p->i32) + (q->f40 >> 1);
+}
+"""
+)
+FIXED_NAMES = tuple(f"g{i}" for i in range(9))
