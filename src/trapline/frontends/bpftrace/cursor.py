@@ -84,8 +84,7 @@ class Cursor:
         """Fail at the current token, which is not `what`."""
         if self.token.kind is Kind.BAD:  # already reported
             raise SyntaxAbort
-        found = "end of file" if self.token.kind is Kind.END else f"'{self.token.text}'"
-        self.fail(f"syntax error, unexpected {found}, expected {what}", self.token.span, *hints)
+        self.fail(f"syntax: expected {what}", self.token.span, *hints)
 
     @contextmanager
     def nested(self) -> Iterator[None]:

@@ -36,15 +36,14 @@ def check_format(format_: str, types: Sequence[t.Type], name: str) -> Iterator[t
         return
     kinds = conversions(format_)
     if len(kinds) > len(types):
-        yield -1, f"{name}: Not enough arguments for format string ({len(types)} supplied, {len(kinds)} expected)"
+        yield -1, f"not enough arguments for format string ({len(types)} supplied, {len(kinds)} expected)"
         return
     if len(kinds) < len(types):
-        yield -1, f"{name}: Too many arguments for format string ({len(types)} supplied, {len(kinds)} expected)"
+        yield -1, f"too many arguments for format string ({len(types)} supplied, {len(kinds)} expected)"
         return
     for index, (kind, type_) in enumerate(zip(kinds, types, strict=True)):
         if not _fits(kind, type_):
-            expected = "integer" if kind in _NUMERIC else "buffer" if kind.startswith("r") else "string"
-            yield index, f"{name}: %{kind} specifier expects a value of type {expected} ({type_} supplied)"
+            yield index, f"unsupported format specifier for type '{type_}': {kind}"
 
 
 def _fits(kind: str, type_: t.Type) -> bool:

@@ -283,7 +283,7 @@ def _lower_join(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 def _check_aggregate(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     for node in call.args:
         typer.type_of(node)
-    return typer.error(f"{call.name}() should be directly assigned to a map", call.span, f"@ = {call.name}(…);")
+    return typer.error(f"{call.name}() must be assigned directly to a map", call.span, f"@ = {call.name}(…);")
 
 
 def _lower_aggregate(low: Lowerer, call: ast.Call, target: Op | None) -> None:

@@ -81,6 +81,11 @@ class SiteTyper(ExpressionTyper):
         elif isinstance(node, ast.Unroll):
             self._unroll(node)
         elif isinstance(node, ast.While):
+            self.warning(
+                "While loops are deprecated and may be removed in the future.",
+                node.span.to(node.body.span),
+                "The verifier accepts a loop only if it sees its end.",
+            )
             self.integer_of(node.condition, "a condition")
             self.loops += 1
             self._body(node.body.body)
@@ -90,7 +95,7 @@ class SiteTyper(ExpressionTyper):
         elif isinstance(node, ast.Break | ast.Continue):
             if not self.loops:
                 word = "break" if isinstance(node, ast.Break) else "continue"
-                self.error(f"'{word}' statement not in a loop", node.span)
+                self.error(f"'{word}' statement is not allowed in a probe", node.span)
         elif isinstance(node, ast.Return):
             if node.value is not None:
                 self.integer_of(node.value, "a probe's return value")
@@ -113,7 +118,8 @@ class SiteTyper(ExpressionTyper):
         if count is None:
             self.error("unroll needs a constant count", node.count.span)
         elif not 1 <= count <= 100:
-            self.error(f"unroll minimum value is 1, maximum is 100, not {count}", node.count.span)
+            limit = "maximum value is 100" if count > 100 else "minimum value is 1"
+            self.error(f"unroll {limit}", node.span.to(node.body.span))
         self.loops += 1
         self._body(node.body.body)
         self.loops -= 1
@@ -134,9 +140,9 @@ class SiteTyper(ExpressionTyper):
     def _let(self, node: ast.Let) -> None:
         known = self._find(node.target.name)
         if known is not None:
-            self.error(
-                f"Variable ${node.target.name} was already declared. Variable shadowing is not allowed.", node.span
-            )
+            name = node.target.name
+            again = node.span.source.span(node.span.start, node.target.span.end)
+            self.error(f"Variable ${name} was already declared. Variable shadowing is not allowed.", again)
         kind = self.written_type(node.type) if node.type is not None else None
         value = self.type_of(node.value) if node.value is not None else None
         variable = self._declare(node.target, self.scopes[-1])
@@ -164,7 +170,7 @@ class SiteTyper(ExpressionTyper):
         if isinstance(value, ast.Call) and value.name in AGGREGATES:
             for arg in value.args:
                 self.type_of(arg)
-            self.error(f"{value.name}() should be directly assigned to a map", value.span)
+            self.error(f"{value.name}() must be assigned directly to a map", value.span)
             return
         kind = self.type_of(value)
         if isinstance(kind, t.AggregateT):

@@ -13,6 +13,7 @@ from trapline.frontends.bpftrace.constants import ARG_N, ConstantReader
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable, settle
 from trapline.frontends.bpftrace.named_types import named_type
 from trapline.frontends.bpftrace.sites import Argument, Arguments, ProbeSite
+from trapline.frontends.bpftrace.tables import Function
 from trapline.ir.types import Space
 from trapline.source import Diagnostic, Span
 
@@ -178,8 +179,9 @@ class ExpressionTyper(ConstantReader):
             info.keyed = keyed
             self.changed = True
         elif info.keyed != keyed:
-            now, before = ("with", "without") if keyed else ("without", "with")
-            self.error(f"{info.name} is used {now} a key here, but {before} a key elsewhere", span)
+            kinds = ("with an explicit key (non-scalar map)", "without an explicit key (scalar map)")
+            now, before = kinds if keyed else reversed(kinds)
+            self.error(f"{info.name} used as a map {now}, previously used {before}", span)
 
     def _map_value(self, node: ast.MapName | ast.MapElement) -> t.Type:
         info = self.use_map(node)
@@ -287,7 +289,9 @@ class ExpressionTyper(ConstantReader):
         value = self.constant(node)
         if value is not None and node.op == "-":
             return t.literal_type(value) if value >= -(1 << 63) else t.INT64
-        return t.UINT64 if node.op == "~" and isinstance(type_, t.IntT) and not type_.signed else t.INT64
+        if node.op == "~":
+            return t.IntT(type_.size, False) if isinstance(type_, t.IntT) and not type_.flexible else t.UINT64
+        return t.INT64
 
     def _step(self, node: ast.Unary) -> t.Type:
         target = node.operand
@@ -450,11 +454,7 @@ class ExpressionTyper(ConstantReader):
             )
         count = len(node.args)
         if not row.least <= count <= row.most:
-            wanted = str(row.least) if row.least == row.most else f"{row.least} to {row.most}"
-            if row.most > 100:
-                wanted = f"at least {row.least}"
-            noun = "argument" if wanted in ("1", "at least 1") else "arguments"
-            return self.error(f"{node.name}() requires {wanted} {noun} ({count} provided)", node.span)
+            return self.error(f"{node.name}() {_arity(row, count)} ({count} provided)", node.span)
         return row.check(self, node)
 
     def _tuple(self, node: ast.Tuple) -> t.Type:
@@ -533,6 +533,14 @@ class ExpressionTyper(ConstantReader):
 def _fixed(type_: t.Type) -> t.Type:
     """Return the type in which a tuple keeps a literal: its own size."""
     return t.IntT(type_.size, type_.signed) if isinstance(type_, t.IntT) and type_.flexible else type_
+
+
+def _arity(row: Function, count: int) -> str:
+    """Say how many arguments a function takes."""
+    limit = row.least if count < row.least else row.most
+    number = {0: "no", 1: "one"}.get(limit, str(limit))
+    verb = "requires" if row.least == row.most else "requires at least" if count < row.least else "takes up to"
+    return f"{verb} {number} argument{'' if limit == 1 else 's'}"
 
 
 def _unsigned(left: t.Type, right: t.Type) -> bool:

@@ -97,7 +97,7 @@ class Lexer:
         end = self._end(_PUNCTUATION, start)
         if end > start:
             return self._make(Kind.PUNCTUATION, start, end)
-        return self._bad(f"syntax error, unexpected character {first!r}", start, start + 1)
+        return self._bad(f"syntax: unexpected character {first!r}", start, start + 1)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
         match = pattern.match(self._text, start)
@@ -124,7 +124,7 @@ class Lexer:
             return self._make(Kind.PARAMETER, start, end, int(digits))
         end = self._end(_NAME, start + 1)
         if end == start + 1:
-            return self._bad("syntax error, unexpected '$'", start, end, "A variable's name follows the '$'.")
+            return self._bad("syntax: unexpected '$'", start, end, "A variable's name follows the '$'.")
         return self._make(Kind.VARIABLE, start, end)
 
     def _number(self, start: int) -> Token:

@@ -55,7 +55,7 @@ def named_type(typer: ExpressionTyper, node: ast.TypeExpr) -> t.Type:
         found = find_type(typer.knowledge.target.btf, node.tag, node.name, space)
     if found is None:
         hints = [] if typer.knowledge.target.has_btf else ["This kernel has no type information."]
-        return typer.error(f"Unknown type: '{format_type(node)}'", node.span, *hints)
+        return typer.error(f'Cannot resolve unknown type "{format_type(node)}"', node.span, *hints)
     return found
 
 

@@ -191,7 +191,7 @@ class ExpressionParser(TypeParser):
                 return self.block_value(self.block())
         if token.kind is Kind.NAME:
             return self._word()
-        return self.fail_expected("an expression")
+        return self.fail_expected("expression")
 
     def _strings(self) -> ast.String:
         start = self.token.span
@@ -231,7 +231,7 @@ class ExpressionParser(TypeParser):
             return ast.Call(self.span_from(token.span), word, args)
         if word in ("struct", "union", "enum") or (word in TYPE_NAMES and word not in ("timestamp",)):
             self.fail(
-                f"syntax error, unexpected type '{word}', expected an expression",
+                f"syntax: expected expression, found the type '{word}'",
                 token.span,
                 "A cast is written (TYPE)expression.",
             )

@@ -27,7 +27,7 @@ class StatementParser(ExpressionParser):
         with self.bracketed():
             while not self.at("}"):
                 if self.token.kind is Kind.END:
-                    self.fail("syntax error, unexpected end of file, expected '}'", self.token.span, _opened_at(start))
+                    self.fail("syntax: expected '}'", self.token.span, _opened_at(start))
                 if self.accept(";"):
                     continue
                 begin, level = self.token, self.nesting
@@ -99,7 +99,8 @@ class StatementParser(ExpressionParser):
         if word in ("break", "continue"):
             self.advance()
             self._end_statement()
-            return ast.Break(start) if word == "break" else ast.Continue(start)
+            span = self.span_from(start)
+            return ast.Break(span) if word == "break" else ast.Continue(span)
         if word == "return":
             self.advance()
             value = None if self.at(";", "}") else self.expression()
@@ -188,9 +189,8 @@ class StatementParser(ExpressionParser):
             span = self.span_from(start)
             self._end_statement()
             return ast.Assign(span, value, op.text[:-1], right)
-        span = self.span_from(start)
         self._end_statement()
-        return ast.ExpressionStatement(span, value)
+        return ast.ExpressionStatement(self.span_from(start), value)
 
 
 def _opened_at(span: Span) -> str:

@@ -139,7 +139,7 @@ class _ProgramParser(StatementParser):
         depth = 0
         while not (depth == 0 and self.at(";")):
             if self.token.kind is Kind.END:
-                self.fail("syntax error, unexpected end of file, expected ';' after a C definition", start)
+                self.fail("syntax: expected ';' after a C definition", start)
             depth += self.at("{") - self.at("}")
             self._skip()
             if depth == 0 and self.previous_is_brace() and not self.at(";"):
