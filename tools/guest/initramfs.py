@@ -28,9 +28,7 @@ overlay=lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work
 $b mount -t overlay -o $overlay overlay /new || fail "cannot mount overlay"
 $b mount -t tmpfs -o mode=1777 tmp /new/tmp
 $b mkdir -p /new%(repo)s /new%(results)s /new/tmp/home
-%(keep)s
-mount_host repo /new%(repo)s ro,cache=mmap
-%(venv)s
+%(live)s
 mount_host results /new%(results)s rw,cache=mmap
 $b mount --move /dev /new/dev
 $b mount --move /proc /new/proc
@@ -61,7 +59,9 @@ class Layout:
     """Where things are in the guest; all paths are the same as on the host.
 
     Attributes:
-        repo: the repository, shown live (changes on the host are seen at once) and read-only.
+        repo: the repository.
+        live: changes of the repository on the host are seen at once, and it is read-only; else it is part of the cached
+            root, which is several times faster.
         results: a folder that the guest may write and the host reads.
         venv: a virtual environment inside the repository to read through the cached root instead, or ``None``.
         python: the interpreter that runs the agent.
@@ -70,6 +70,7 @@ class Layout:
     """
 
     repo: Path
+    live: bool
     results: Path
     venv: Path | None
     python: Path
@@ -85,16 +86,17 @@ def write_initramfs(kernel: Kernel, layout: Layout, target: Path, msize: int = 5
     body = Path(busybox).read_bytes()
     if b"ld-linux" in body[:4096]:
         raise GuestError("busybox is not static; install the static one with: apt-get install busybox-static")
-    keep = venv = ""
-    if layout.venv is not None and layout.venv.is_dir():
-        keep = f"$b mkdir /venv\n$b mount -o bind /new{layout.venv} /venv"
-        venv = f"$b mount -o bind /venv /new{layout.venv}"
+    live = []
+    if layout.live:
+        live = [f"mount_host repo /new{layout.repo} ro,cache=mmap"]
+        if layout.venv is not None and layout.venv.is_dir():
+            live.insert(0, f"$b mkdir /venv\n$b mount -o bind /new{layout.venv} /venv")
+            live.append(f"$b mount -o bind /venv /new{layout.venv}")
     init = _INIT % {
         "msize": msize,
         "repo": layout.repo,
         "results": layout.results,
-        "keep": keep,
-        "venv": venv,
+        "live": "\n".join(live),
         "python": layout.python,
         "agent": Path(__file__).with_name("agent.py"),
         "options": f"{int(layout.hold)} {layout.idle_s}",

@@ -12,6 +12,8 @@ from trapline.engine.child import Child
 from trapline.engine.machine import machine
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
 from trapline.ir.spec import LOST, RING, AttachPoint, ObjectSpec, SpecialAttach
+from trapline.kernel.attach.table import runs_last_attached_first
+from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
 from trapline.kernel.object import LoadedObject, load_object
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
     from trapline.kernel.target import LiveTarget
     from trapline.syscall.fd import Fd
 
-# Mechanisms whose kernel lists run the last attached program first: attaching backwards makes programs on one place run
-# in the order of the text.
-_LAST_FIRST = ("KprobeAttach", "UprobeAttach", "TrampolineAttach")
+_LONG = 2.0  # seconds after which a run can afford to keep what it learned
 
 
 class EngineSession:
@@ -74,6 +74,7 @@ class EngineSession:
         self._source = Source(spec.source_name, spec.source_text)
         self._stack = contextlib.ExitStack()
         self._links: list[Link] = []
+        self._began = time.monotonic()
         self._attached = False
         self._finished = False
         self._child = child
@@ -195,17 +196,12 @@ class EngineSession:
                 yield program, point
 
     def _in_order(self) -> list[tuple[Program, AttachPoint]]:
-        first: list[tuple[Program, AttachPoint]] = []
-        last: list[tuple[Program, AttachPoint]] = []
-        for program, point in self._points():
-            if isinstance(point.attach, SpecialAttach):
-                continue
-            backwards = type(point.attach).__name__ in _LAST_FIRST and not getattr(point.attach, "retprobe", False)
-            (last if backwards else first).append((program, point))
+        places = [row for row in self._points() if not isinstance(row[1].attach, SpecialAttach)]
         # What an internal program prepares (a return probe's arguments) must be there before it is needed.
-        internal = [row for row in last + first if row[1].label.startswith(".")]
-        rest = [row for row in first if row not in internal] + [row for row in reversed(last) if row not in internal]
-        return internal + rest
+        internal = [row for row in places if row[1].label.startswith(".")]
+        rest = [row for row in places if row not in internal]
+        last_first = [row for row in rest if runs_last_attached_first(row[1].attach)]
+        return internal + [row for row in rest if row not in last_first] + last_first[::-1]
 
     def _run_special(self, when: str) -> None:
         for program, _ in self._specials(when):
@@ -270,6 +266,8 @@ class EngineSession:
         """Detach and free everything; closing twice is allowed."""
         self._finished = True
         self._stack.close()
+        if not self._closed and time.monotonic() - self._began > _LONG:
+            self.target.save_index()
         self._closed = True
 
     _closed = False

@@ -38,6 +38,7 @@ class LiveTarget:
     def __init__(self, *, load_index: IndexLoader | None = None, save_index: IndexSaver | None = None) -> None:
         self._load_index = load_index
         self._save_index = save_index
+        self._unsaved: tuple[str, Btf] | None = None
         self._module_btf: dict[str, Btf | None] = {}
         self._formats: dict[tuple[str, str], TracepointFormat] = {}
 
@@ -153,8 +154,18 @@ class LiveTarget:
         index = self._load_index(key) if self._load_index else None
         btf = Btf(data, base=base, name=name, index=index)
         if index is None and self._save_index:
-            self._save_index(key, btf.index_bytes())
+            self._unsaved = (key, btf)
         return btf
+
+    def save_index(self) -> None:
+        """Keep the index of the kernel's types for later processes, unless it is kept already.
+
+        It takes a fifth of a second: to be called when nobody waits.
+        """
+        if self._unsaved is not None and self._save_index:
+            key, btf = self._unsaved
+            self._unsaved = None
+            self._save_index(key, btf.index_bytes())
 
     # ---- symbols and probes
 

@@ -86,13 +86,20 @@ def test_module_files_names_a_missing_module(tmp_path: Path) -> None:
         module_files(make_modules(tmp_path), ["nosuch"])
 
 
-def test_initramfs_is_an_archive_that_cpio_reads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("live", [False, True])
+def test_initramfs_is_an_archive_that_cpio_reads(tmp_path: Path, live: bool) -> None:
     busybox = Path("/usr/bin/busybox")
     if not busybox.exists():
         busybox = Path("/bin/busybox")
     kernel = make_modules(tmp_path / "tree")
     layout = Layout(
-        repo=Path("/r"), results=Path("/r/out"), venv=None, python=Path("/usr/bin/python3"), hold=True, idle_s=7
+        repo=Path("/r"),
+        live=live,
+        results=Path("/r/out"),
+        venv=None,
+        python=Path("/usr/bin/python3"),
+        hold=True,
+        idle_s=7,
     )
     write_initramfs(kernel, layout, tmp_path / "initrd")
     done = subprocess.run(
@@ -107,7 +114,8 @@ def test_initramfs_is_an_archive_that_cpio_reads(tmp_path: Path) -> None:
         check=True,
         timeout=30,
     ).stdout.decode()
-    assert "mount_host repo /new/r ro" in init
+    assert ("mount_host repo /new/r ro" in init) == live
+    assert "mount_host results /new/r/out rw" in init
     assert init.rstrip().endswith("agent.py 1 7")
 
 
