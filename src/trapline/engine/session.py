@@ -13,7 +13,6 @@ from trapline.engine.machine import machine
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
 from trapline.ir.spec import LOST, RING, AttachPoint, ObjectSpec, SpecialAttach
 from trapline.kernel.attach.table import runs_last_attached_first
-from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
 from trapline.kernel.object import LoadedObject, load_object
