@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c.libclang import Api, parse_text
 from trapline.frontends.bcc_c.lower_programs import lower_program
@@ -11,7 +15,7 @@ from trapline.frontends.bcc_c.naming import describe_program
 from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
 from trapline.frontends.bcc_c.read_declarations import Declarations, read_declarations
 from trapline.frontends.bcc_c.read_types import TypeReader
-from trapline.frontends.bcc_c.reading import Reader
+from trapline.frontends.bcc_c.reading import MAX_DEPTH, Reader
 from trapline.frontends.bcc_c.result import COptions, CResult, TableInfo
 from trapline.frontends.bcc_c.scan import scan_text
 from trapline.frontends.bcc_c.statics import Statics
@@ -78,8 +82,20 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     if any(d.severity.name == "ERROR" for d in diagnostics):
         raise ParseError([d for d in diagnostics if d.severity.name == "ERROR"])
     diagnostics += warn_unknown_configs(source, prelude.unknown_configs)
-    declarations = read_declarations(reader, unit.cursor, options.externs)
-    return _lower(source, target, declarations, scan.license, diagnostics)
+    with _deep_recursion():
+        declarations = read_declarations(reader, unit.cursor, options.externs)
+        return _lower(source, target, declarations, scan.license, diagnostics)
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Make room for expressions as deep as `reading.MAX_DEPTH`, a handful of Python frames each."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 20 * MAX_DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _lower(

@@ -24,7 +24,8 @@ def read_expression(reader: Reader, cursor: Cursor) -> tree.Expr:
     if rule is None:
         kind = cursor.kind.name.lower().replace("_", " ")
         raise reader.unsupported(f"this kind of expression is not supported ({kind})", cursor)
-    return rule(reader, cursor)
+    with reader.nested(cursor):
+        return rule(reader, cursor)
 
 
 def strip(cursor: Cursor) -> Cursor:

@@ -20,7 +20,8 @@ def read_statement(reader: Reader, cursor: Cursor) -> tree.Node:
     """
     rule = _RULES.get(cursor.kind.name)
     if rule is not None:
-        return rule(reader, cursor)
+        with reader.nested(cursor):
+            return rule(reader, cursor)
     if cursor.kind.is_expression():
         return read_expression(reader, cursor)
     kind = cursor.kind.name.lower().replace("_", " ")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import field
 from typing import Any
 
@@ -13,6 +14,8 @@ from trapline.frontends.bcc_c.libclang import Api, Cursor
 from trapline.frontends.bcc_c.read_types import TypeReader, UnknownTypeError
 from trapline.records import record
 from trapline.source import Diagnostic, Source
+
+MAX_DEPTH = 500
 
 
 class CursorMap:
@@ -50,6 +53,24 @@ class Reader:
     read_function: Callable[[Cursor], tree.FunctionTree | None] = lambda cursor: None
     reading: list[str] = field(default_factory=list)
     jumps: bool = False
+    depth: int = 0
+
+    @contextmanager
+    def nested(self, cursor: Cursor) -> Iterator[None]:
+        """Count a level of nesting for the time of the ``with``.
+
+        Raises:
+            UnsupportedError: there are too many.
+        """
+        if self.depth >= MAX_DEPTH:
+            raise self.unsupported(
+                "this is nested too deeply", cursor, f"split it: expressions may be {MAX_DEPTH} levels deep"
+            )
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
 
     def span(self, cursor: Cursor) -> tree.SpanT | None:
         """Return the characters of the script that a cursor covers, ``None`` outside the script."""

@@ -360,3 +360,13 @@ def test_an_unused_atomic_result_is_not_fetched() -> None:
     for statement, fetched in (("lock_xadd(v, 2);", False), ("return __sync_fetch_and_add(v, 2);", True)):
         (atomic,) = (op for op in program(text % statement).function.ops() if isinstance(op, f.Atomic))
         assert (atomic.type != VOID) is fetched
+
+
+def test_very_deep_expressions_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="nested too deeply"):
+        compile_text(f"int probe(void *ctx) {{ u64 x = bpf_ktime_get_ns(); return {' + '.join(['x'] * 2000)}; }}")
+
+
+def test_long_sums_are_fine() -> None:
+    text = f"int probe(void *ctx) {{ u64 x = bpf_ktime_get_ns(); return {' + '.join(['x'] * 400)}; }}"
+    assert sum(isinstance(op, f.Binary) for op in program(text).function.ops()) == 399
