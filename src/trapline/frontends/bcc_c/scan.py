@@ -11,6 +11,7 @@ _IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*")
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*[<\"]([^>\"\n]+)[>\"]", re.MULTILINE)
 _TRACEPOINT = re.compile(r"\bTRACEPOINT_PROBE\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)")
 _TRACEPOINT_STRUCT = re.compile(r"\btracepoint__(\w+?)__(\w+)")
+_ITERATOR = re.compile(r"\bBPF_ITER\s*\(\s*(\w+)\s*\)")
 _TAG = re.compile(r"\b(?:struct|union|enum)\s+(?:__attribute__\s*\(\([^)]*\)\)\s*)?(\w+)\s*\{")
 _TYPEDEF_NAME = re.compile(r"\btypedef\b[^;{}]*?(\w+)\s*(?:\[[^\]]*\]\s*)?;")
 _TYPEDEF_RECORD = re.compile(r"\}\s*(?:__attribute__\s*\(\(.*?\)\)\s*)?(\w+)\s*;")
@@ -72,7 +73,7 @@ def scan_text(text: str) -> TextScan:
     tracepoints.pop(("raw", ""), None)
     license_ = _LICENSE.search(plain)
     return TextScan(
-        identifiers=frozenset(_IDENTIFIER.findall(plain)),
+        identifiers=frozenset(_IDENTIFIER.findall(plain)) | {f"bpf_iter__{name}" for name in _ITERATOR.findall(plain)},
         includes=tuple(dict.fromkeys(name for name in _INCLUDE.findall(text) if is_virtual_include(name))),
         tracepoints=tuple(tracepoints),
         defined=frozenset(defined | macros),
