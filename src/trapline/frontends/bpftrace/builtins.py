@@ -124,7 +124,7 @@ def _lower_elapsed(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
 def _check_func(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
     site = typer.site
     if site.provider in ("uprobe", "uretprobe"):
-        return t.WordT("usym_t")
+        return t.UsymT()
     if site.provider in ("kprobe", "kretprobe", "fentry", "fexit"):
         return t.WordT("ksym_t")
     return typer.error(f"func is not available in a {site.provider} probe", node.span)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 from trapline.errors import SemanticError
-from trapline.records import record
+from trapline.records import field, record
 from trapline.source import Diagnostic, Diagnostics
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def resolve_config(entries: Iterable[ast.ConfigEntry], options: CompileOptions, 
 
             near = get_close_matches(entry.key, DEFAULTS, 1)
             hints = [f"Did you mean {near[0]}?"] if near else []
-            diagnostics.error(f"{entry.key}: not a known config option", entry.span, *hints)
+            diagnostics.error(f"{entry.key}: not a known configuration option", entry.span, *hints)
         else:
             _set(values, entry.key, entry.value, diagnostics, entry, entry.key)
     values.update(options.settings)

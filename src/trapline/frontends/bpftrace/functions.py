@@ -161,7 +161,7 @@ def _check_word(kind: str) -> Callable[[ExpressionTyper, ast.Call], t.Type]:
         typer.integer_of(call.args[0], f"the argument of {call.name}()")
         for other in call.args[1:]:
             typer.type_of(other)
-        return t.WordT(kind)
+        return t.UsymT() if kind == "usym_t" else t.WordT(kind)
 
     return check
 
@@ -287,6 +287,8 @@ def _lower_strftime(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 def _check_ntop(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kinds = _all(typer, call)
     kind = kinds[-1]
+    if len(kinds) == 2 and not isinstance(kinds[0], t.IntT | t.EnumT | t.UnknownT):
+        return typer.error(f"ntop() takes the address family as an integer, not {kinds[0]}", call.span)
     if isinstance(kind, t.ArrayT):
         if kind.size not in (4, 16) or kind.element.size != 1:
             return typer.error("ntop() expects an array of 4 or 16 bytes", call.span)

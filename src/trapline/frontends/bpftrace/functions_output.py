@@ -32,8 +32,8 @@ def _check_printf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kinds = [typer.type_of(a) for a in call.args[1:]]
     if text is None:
         return typer.error(f"{call.name}() expects a string literal as its format", call.args[0].span)
-    for index, message in check_format(text.decode("utf-8", "surrogateescape"), kinds, call.name):
-        typer.error(message, call.span if index < 0 else call.args[index + 1].span)
+    for _, message in check_format(text.decode("utf-8", "surrogateescape"), kinds, call.name):
+        typer.error(message, call.span)
     for node, kind in zip(call.args[1:], kinds, strict=True):
         if isinstance(kind, t.AggregateT) and not typer.castable(kind):
             typer.error(f"{kind} cannot be printed with {call.name}()", node.span, "Use print(@map).")

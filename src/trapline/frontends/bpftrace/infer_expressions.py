@@ -243,17 +243,16 @@ class ExpressionTyper(ConstantReader):
     def _index(self, node: ast.Index) -> t.Type:
         base = self.type_of(node.base)
         self.integer_of(node.index, "an index")
-        if isinstance(base, t.ArrayT):
+        if isinstance(base, t.ArrayT | t.StringT):
             at = self.constant(node.index)
-            if at is not None and base.count and not 0 <= at < base.count:
-                return self.error(f"the index {at} is out of bounds for array of size {base.count}", node.span)
-            return base.element
+            count = base.count if isinstance(base, t.ArrayT) else base.size
+            if at is not None and count and not 0 <= at < count:
+                return self.error(f"the index {at} is out of bounds for array of size {count}", node.span)
+            return base.element if isinstance(base, t.ArrayT) else t.INT8
         if isinstance(base, t.PtrT):
             if base.target.size == 0:
                 return self.error(f"an element of '{base}' has no size", node.span, "Cast the pointer first.")
             return base.target
-        if isinstance(base, t.StringT):
-            return t.INT8
         if isinstance(base, t.TupleT):
             at = self.constant(node.index)
             if at is None or not 0 <= at < len(base.elements):

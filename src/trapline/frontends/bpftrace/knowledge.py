@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.config import CompileOptions, Config
 from trapline.frontends.bpftrace.tables import Builtin, Function
 from trapline.ir.target import Target
-from trapline.records import record
+from trapline.records import field, record
 from trapline.source import Diagnostic, Diagnostics, Span
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.ir import spec
 from trapline.ir.buckets import hist_buckets, lhist_buckets
 from trapline.ir.values import IntV
-from trapline.records import record
+from trapline.records import field, record
 
 START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME at the start of the run, 0 until known
 DEPTH = ".depth"  # HASH: how many calls of a program's function a task is in

@@ -32,7 +32,7 @@ _C_INTEGERS = {
     "gid_t": t.IntT(4, False),
     "uintptr_t": t.IntT(8, False),
 }
-_WORDS = ("ksym_t", "usym_t", "username_t", "cgroup_path_t", "timestamp")
+_WORDS = ("ksym_t", "username_t", "cgroup_path_t", "timestamp")
 
 
 def named_type(typer: ExpressionTyper, node: ast.TypeExpr) -> t.Type:
@@ -84,6 +84,7 @@ def _simple_type(typer: ExpressionTyper, name: str) -> t.Type | None:
         "inet": t.InetT(),
         "macaddr_t": t.MacT(),
         "mac_address": t.MacT(),
+        "usym_t": t.UsymT(),
         "kstack_t": t.StackT(True),
         "ustack_t": t.StackT(False),
         "signed": t.IntT(4),

@@ -9,7 +9,6 @@ from trapline.ir import values as v
 
 _WORDS: dict[str, v.Value] = {
     "ksym_t": v.KsymV(),
-    "usym_t": v.UsymV(),
     "username_t": v.UsernameV(),
     "cgroup_path_t": v.CgroupPathV(),
     "probe": v.ProbeNameV(),
@@ -33,6 +32,8 @@ def value_of(type_: t.Type, depth: int = 0) -> v.Value | None:
         return v.BufV(type_.size)
     if isinstance(type_, t.InetT):
         return v.InetV()
+    if isinstance(type_, t.UsymT):
+        return v.UsymV()
     if isinstance(type_, t.MacT):
         return v.MacV()
     if isinstance(type_, t.StackT):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
 from typing import Protocol
 
 from trapline.ir.types import Space
-from trapline.records import record
+from trapline.records import field, record
 
 
 @record(frozen=True)
@@ -166,9 +165,9 @@ class TupleT:
 
 @record(frozen=True)
 class WordT:
-    """A u64 (or ``usym_t``'s 16 bytes) that the reader shows in its own way.
+    """A u64 that the reader shows in its own way.
 
-    `kind` is ``ksym_t``, ``usym_t``, ``username_t``, ``timestamp``, ``cgroup_path_t`` or ``probe``; `format` belongs
+    `kind` is ``ksym_t``, ``username_t``, ``timestamp``, ``cgroup_path_t`` or ``probe``; `format` belongs
     to a timestamp.
     """
 
@@ -178,10 +177,20 @@ class WordT:
     @property
     def size(self) -> int:
         """Size in bytes."""
-        return 16 if self.kind == "usym_t" else 8
+        return 8
 
     def __str__(self) -> str:
         return self.kind
+
+
+@record(frozen=True)
+class UsymT:
+    """A user address with its process: ``{u64 addr; u32 pid; u32 pad}``."""
+
+    size: int = 16
+
+    def __str__(self) -> str:
+        return "usym_t"
 
 
 @record(frozen=True)
@@ -285,6 +294,7 @@ Type = (
     | RecordT
     | TupleT
     | WordT
+    | UsymT
     | StackT
     | InetT
     | MacT
