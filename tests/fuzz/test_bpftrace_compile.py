@@ -17,9 +17,11 @@ from trapline.source import Source
 TARGET = FixtureTarget()
 OPTIONS = CompileOptions(positional=("7", "abc"), unsafe=True, warnings=1)
 PROBES = ["begin", "kprobe:vfs_read", "kretprobe:vfs_read", "kprobe:vfs_w*", "tracepoint:sched:sched_switch",
-          "interval:s:1", "tracepoint:sched:sched_process_exec", "fexit:vfs_read", "uprobe:/bin/sh:f", "profile:hz:9"]  # fmt: skip
+          "interval:s:1", "tracepoint:sched:sched_process_exec", "fexit:vfs_read", "uprobe:/bin/sh:f",
+          "profile:hz:9"]  # fmt: skip
 LEAVES = [*BUILTINS, "0", "1", "7", "-3", "0xffffffffffffffff", '"abc"', '""', "true", "$1", "$2", "$#", "$x", "@m",
-          "@m[1]", "@k[comm]", "@h", "arg0", "args.count", "args.file", "args.prev_comm", "args.filename", "PIDTYPE_TGID",
+          "@m[1]", "@k[comm]", "@h", "arg0", "args.count", "args.file", "args.prev_comm", "args.filename",
+          "PIDTYPE_TGID",
           "perf", "(struct task_struct *)5", "sizeof(struct file)", '"%d %s"', '"%s"', "boot", "()"]  # fmt: skip
 
 
