@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from trapline.cli.messages import print_message, print_warnings
@@ -39,8 +40,8 @@ def read_program(found: Arguments) -> tuple[str, str]:
         raise TraplineError(f"cannot read the program '{found.file}': {error.strerror}") from None
 
 
-def make_output(found: Arguments) -> Output:
-    """Return where and how the run prints."""
+def make_output(found: Arguments, stack: ExitStack) -> Output:
+    """Return where and how the run prints; `stack` closes the file of ``-o``."""
     from trapline.runtime.output.sink import Sink
 
     target = 1
@@ -49,6 +50,7 @@ def make_output(found: Arguments) -> Output:
             target = os.open(found.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise TraplineError(f"cannot write to '{found.output}' (-o): {error.strerror}") from None
+        stack.callback(os.close, target)
     out, err = Sink(target, found.buffering or "line"), Sink(2, "none")
     if found.format == "json":
         from trapline.runtime.output.json import JsonOutput
@@ -61,6 +63,11 @@ def make_output(found: Arguments) -> Output:
 
 def run_program(found: Arguments) -> int:
     """Run what the command line asks for; returns the exit code."""
+    with ExitStack() as stack:
+        return _run_program(found, stack)
+
+
+def _run_program(found: Arguments, stack: ExitStack) -> int:
     unknown = [stage for stage in found.debug if stage not in _STAGES]
     if unknown:
         raise UsageError(f"-d: no stage '{unknown[0]}'", hint=f"stages are {', '.join(_STAGES)}")
@@ -76,7 +83,7 @@ def run_program(found: Arguments) -> int:
             command=found.command,
             unsafe=found.unsafe,
             name=name,
-            output=make_output(found),
+            output=make_output(found, stack),
             report_faults=found.warnings,
             dump=_make_dump(found.debug) if found.debug else None,
             keep=None if wanted is None else lambda label: wanted.search(label) is not None,

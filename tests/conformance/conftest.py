@@ -1,0 +1,28 @@
+"""What every conformance test does: kernel tests, with a compile cache of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile every program anew: the user's cache may hold what an older compiler made."""
+    before = os.environ.get("TRAPLINE_CACHE")
+    os.environ["TRAPLINE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["TRAPLINE_CACHE"]
+    else:
+        os.environ["TRAPLINE_CACHE"] = before
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Treat everything here as kernel tests."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("kernel") is None:
+            item.add_marker(pytest.mark.kernel)

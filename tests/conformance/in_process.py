@@ -1,0 +1,75 @@
+"""Run trapline's command line inside this process: in a guest, starting Python costs seconds."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trapline.cli import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run printed and returned."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+
+@contextmanager
+def _redirected(number: int, path: Path) -> Iterator[None]:
+    """Let a descriptor, and the stream of ``sys`` on it, write to a file."""
+    name = {1: "stdout", 2: "stderr"}[number]
+    stream = getattr(sys, name)
+    stream.flush()
+    saved = os.dup(number)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.dup2(target, number)
+        os.close(target)
+        # line_buffering: what Python writes must keep its place among what is written to the descriptor.
+        wrapper = io.TextIOWrapper(open(number, "wb", buffering=0, closefd=False), line_buffering=True)  # noqa: SIM115
+        setattr(sys, name, wrapper)
+        yield
+        wrapper.flush()
+        wrapper.detach().close()
+    finally:
+        setattr(sys, name, stream)
+        os.dup2(saved, number)
+        os.close(saved)
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def run_command_line(arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Done:
+    """Run ``trapline`` with arguments; `folder` takes what it prints.
+
+    The time limit of the test interrupts it.
+    """
+    out, err = folder / "stdout", folder / "stderr"
+    wakeup = signal.set_wakeup_fd(-1)
+    try:
+        with _environment(environment or {}), _redirected(1, out), _redirected(2, err):
+            code = main(arguments)
+    finally:
+        signal.set_wakeup_fd(wakeup)
+    return Done(out.read_bytes().decode("utf-8", "replace"), err.read_bytes().decode("utf-8", "replace"), code)
