@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trapline.source import Diagnostic
 
 # What differs in every run, and so keeps a program that uses it out of the compile cache.
-_PER_RUN = ("cpid", "elapsed")
+_PER_RUN = "cpid"
 
 
 class TraplineWarning(UserWarning):
@@ -100,7 +100,7 @@ class Session:
                 warnings=report_faults,
                 child_pid=child.pid if child and "cpid" in program else 0,
             )
-            per_run = any(word in program for word in _PER_RUN)
+            per_run = _PER_RUN in program
             compiled = compile_program(source, options, cache=cache and not per_run, dump=dump)
             self.warnings: tuple[Diagnostic, ...] = compiled.warnings
             self._engine = EngineSession(

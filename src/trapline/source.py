@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import field
 from enum import Enum
 from functools import cached_property
 
-from trapline.records import record
+from trapline.records import field, record
 
 
 @record(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, field, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import replace as dataclass_replace
 
 import pytest
 
-from trapline.records import record
+from trapline.records import annotations_of, field, record, replace
 
 
 @record(frozen=True)
@@ -24,14 +25,71 @@ class Plain(Derived):
     pass
 
 
-def test_nothing_is_made_before_it_is_used() -> None:
+def test_a_constructor_is_compiled_at_the_first_instance() -> None:
     @record
     class Unused:
         a: int
 
-    assert "__eq__" not in vars(Unused)
-    Unused(1)
-    assert "__eq__" in vars(Unused)
+    before = vars(Unused)["__init__"]
+    assert Unused(1).a == 1
+    assert vars(Unused)["__init__"] is not before
+
+
+def test_comparison_and_text_leave_out_what_they_are_told_to() -> None:
+    @record(frozen=True)
+    class Partly:
+        a: int
+        b: int = field(default=0, compare=False)
+        c: int = field(default=0, repr=False)
+
+    assert Partly(1, b=2) == Partly(1, b=3)
+    assert hash(Partly(1, b=2)) == hash(Partly(1, b=3))
+    assert Partly(1, c=2) != Partly(1, c=3)
+    assert repr(Partly(1, c=2)).endswith("Partly(a=1, b=0)")
+
+
+def test_a_record_that_compares_and_changes_has_no_hash() -> None:
+    @record
+    class Open:
+        a: int
+
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Open(1))
+
+
+def test_a_record_without_comparison_is_itself_only() -> None:
+    @record(eq=False)
+    class Node:
+        a: int
+
+    assert Node(1) != Node(1)
+    assert len({Node(1), Node(1)}) == 2
+
+
+def test_arguments_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(TypeError):
+        Base()  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Derived(1, "a", 2)  # type: ignore[misc]
+
+
+def test_own_methods_win() -> None:
+    @record(frozen=True)
+    class Own:
+        a: int
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 7
+
+        def __repr__(self) -> str:
+            return "own"
+
+    for _ in range(2):
+        assert (Own(1) == 5, hash(Own(1)), repr(Own(1))) == (True, 7, "own")
+        fields(Own)  # makes the dataclass
 
 
 def test_instances_compare_hash_print_and_refuse_changes() -> None:
@@ -60,6 +118,11 @@ def test_replace_and_patterns_work() -> None:
     match replace(Base(1), x=4):
         case Base(x, y):
             assert (x, y) == (4, "q")
+    assert dataclass_replace(Derived(1, z=2), x=4) == replace(Derived(1, z=2), x=4) == Derived(4, z=2)
+
+
+def test_annotations_are_texts_in_the_order_of_the_constructor() -> None:
+    assert annotations_of(Derived) == {"x": "int", "y": "str", "z": "int"}
 
 
 def test_a_class_with_its_own_constructor_is_made_at_once() -> None:
@@ -70,7 +133,9 @@ def test_a_class_with_its_own_constructor_is_made_at_once() -> None:
         def __init__(self) -> None:
             self.a = 4
 
-    assert repr(Own()).endswith("Own(a=4)")
+    for _ in range(2):
+        assert repr(Own()).endswith("Own(a=4)")
+        fields(Own)  # makes the dataclass
 
 
 def test_post_init_and_factories_run() -> None:

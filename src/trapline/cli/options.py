@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import getopt
 from collections.abc import Sequence
-from dataclasses import field
 
 from trapline.errors import TraplineError
-from trapline.records import record
+from trapline.records import field, record
 
 
 @record(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from trapline.ir.function import SpanT
-from trapline.records import record
+from trapline.records import field, record
 
 _SPANLESS = 0
 

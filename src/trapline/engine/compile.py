@@ -79,7 +79,22 @@ def _compile(source: Source, frontend: Frontend, target: Target, dump: Dump | No
 def _key(source: Source, options: str, target: Target) -> str:
     from trapline import __version__
 
-    return "\0".join((_VERSION, __version__, source.name, source.text, options, target.identity))
+    return "\0".join((_VERSION, __version__, _sources(), source.name, source.text, options, target.identity))
+
+
+def _sources() -> str:
+    """Return what changes when trapline itself is being changed; nothing for an installed package."""
+    import os
+
+    package = os.path.dirname(os.path.dirname(__file__))
+    if "-packages" in package:
+        return ""
+    newest = 0
+    for folder, _, names in os.walk(package):
+        for name in names:
+            if name.endswith(".py"):
+                newest = max(newest, os.stat(os.path.join(folder, name)).st_mtime_ns)
+    return str(newest)
 
 
 def _encode(compiled: Compiled) -> bytes:

@@ -5,7 +5,6 @@ BCC's API stands on this and on `trapline.engine.machine`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.object import LoadedObject
 from trapline.kernel.program import Program
+from trapline.records import replace
 from trapline.source import Source
 from trapline.syscall import bpf
 from trapline.syscall.machine import raise_memlock_limit
@@ -189,7 +189,7 @@ class DynamicObject:
         known = {spec.name for spec in module.maps}
         # The code refers to another object's map by name; only its descriptor comes from there.
         borrowed = tuple(entry.map.spec for name, entry in externs.items() if name not in known)
-        module = dataclasses.replace(module, maps=module.maps + borrowed)
+        module = replace(module, maps=module.maps + borrowed)
         self.spec: ObjectSpec = compile_module(module, machine.target, dump=dump)
         self._programs = {program.name: program for program in self.spec.programs}
         self.maps: dict[str, DynamicMap] = {}
@@ -232,9 +232,9 @@ class DynamicObject:
             VerifierError: the kernel refuses it.
             PrivilegeError: the process may not.
         """
-        spec = dataclasses.replace(self._program(name), type=type, expected_attach=expected_attach)
+        spec = replace(self._program(name), type=type, expected_attach=expected_attach)
         if target:
-            spec = dataclasses.replace(spec, attach_points=(_typed_point(expected_attach, target),))
+            spec = replace(spec, attach_points=(_typed_point(expected_attach, target),))
         try:
             borrowed = {name: found.fileno() for name, found in self._borrowed.items()}
             return DynamicProgram(self._loaded.load_program(spec, map_fds=borrowed))

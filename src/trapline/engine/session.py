@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trapline.engine.child import Child
 from trapline.engine.machine import machine
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
-from trapline.ir.spec import LOST, RING, AttachPoint, ObjectSpec, SpecialAttach
+from trapline.ir.spec import LOST, RING, START, AttachPoint, ObjectSpec, SpecialAttach
 from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
@@ -97,7 +97,11 @@ class EngineSession:
 
     def _load(self, spec: ObjectSpec, target: LiveTarget, verifier_log: bool) -> LoadedObject:
         try:
-            return load_object(spec, target, log_level=2 if verifier_log else 0)
+            loaded = load_object(spec, target, log_level=2 if verifier_log else 0)
+            if START in loaded.maps:
+                now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                loaded.maps[START].update(bytes(4), now.to_bytes(8, "little"))
+            return loaded
         except VerifierError as error:
             # The kernel half knows character offsets; the text that they belong to is here.
             if isinstance(error.span, tuple):
@@ -181,7 +185,7 @@ class EngineSession:
     def attached(self) -> int:
         """How many probes are attached; each function of a wildcard counts, and ``begin`` and ``end`` do."""
         special = sum(1 for _ in self._specials("begin", "end", "signal"))
-        return special + sum(link.count for link in self._links if not link.label.startswith("."))
+        return special + sum(link.count for link in self._links if not link.point.internal)
 
     def _points(self) -> Iterator[tuple[Program, AttachPoint]]:
         for program in self._object.programs.values():
@@ -197,8 +201,8 @@ class EngineSession:
     def _in_order(self) -> list[tuple[Program, AttachPoint]]:
         places = [row for row in self._points() if not isinstance(row[1].attach, SpecialAttach)]
         # What an internal program prepares (a return probe's arguments) must be there before it is needed.
-        internal = [row for row in places if row[1].label.startswith(".")]
-        rest = [row for row in places if row not in internal]
+        internal = [row for row in places if row[1].internal]
+        rest = [row for row in places if not row[1].internal]
         last_first = [row for row in rest if runs_last_attached_first(row[1].attach)]
         return internal + [row for row in rest if row not in last_first] + last_first[::-1]
 

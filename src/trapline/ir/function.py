@@ -8,10 +8,9 @@ user's source that it came from, down to the bytecode.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
 
 from trapline.ir.types import Ptr, Space, Type
-from trapline.records import record
+from trapline.records import field, record
 
 SpanT = tuple[int, int]
 

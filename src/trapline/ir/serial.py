@@ -13,12 +13,12 @@ import binascii
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar
 
 from trapline.errors import DecodeError
 from trapline.ir import spec, values
+from trapline.records import annotations_of
 
 _MAGIC = b"TLOS"
 _FORMAT = 1
@@ -113,7 +113,7 @@ def _to_plain(item: Any, binary: bytearray) -> Any:
 
 @cache
 def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
+    return tuple(annotations_of(kind))
 
 
 # -- readers, compiled from annotations
@@ -145,7 +145,7 @@ def _dataclass_reader(name: str) -> _Reader:
     def read(plain: Any, binary: bytes) -> Any:
         nonlocal readers
         if readers is None:  # not before the first use: layouts are recursive
-            readers = [_reader(str(f.type)) for f in fields(kind)]
+            readers = [_reader(text) for text in annotations_of(kind).values()]
         if type(plain) is not list or len(plain) != len(readers) + 1 or plain[0] != name:
             raise _Malformed(f"expected a {name}")
         return kind(*[read_field(part, binary) for read_field, part in zip(readers, plain[1:], strict=True)])

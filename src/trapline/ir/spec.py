@@ -7,10 +7,9 @@ events and attach points are the same objects on both sides.  Everything here is
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
 
-from trapline.records import record
+from trapline.records import field, record
 
 if TYPE_CHECKING:
     from trapline.ir.function import Function
@@ -168,6 +167,7 @@ class AttachPoint:
         cookie: what ``bpf_get_attach_cookie`` returns there (single-attach mechanisms only).
         span: ``(start, end)`` of the attach point in the program's text, or ``None``.
         optional: a failure to attach is a warning instead of an error.
+        internal: it serves another attach point: attached first, and not counted.
     """
 
     attach: Attach
@@ -175,6 +175,7 @@ class AttachPoint:
     cookie: int = 0
     span: tuple[int, int] | None = None
     optional: bool = False
+    internal: bool = False
 
 
 # ---------------------------------------------------------------- events: what a ring-buffer record means
@@ -318,6 +319,7 @@ class FaultSite:
 RING = ".ring"  # RINGBUF: the records
 LOST = ".lost"  # PERCPU_ARRAY of u64, indexed by program: records that did not fit into the ring
 FAULTS = ".faults"  # PERCPU_ARRAY of {u64; s64}, indexed by FaultSite
+START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME when the program was loaded, in nanoseconds
 SCRATCH = ".scratch"  # PERCPU_ARRAY, one element: temporaries too large for the stack
 RODATA = ".rodata"  # frozen ARRAY, one element: constants
 

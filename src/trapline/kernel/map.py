@@ -6,11 +6,11 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 from trapline.abi import bpf as abi
 from trapline.errors import ClosedError, FeatureMissingError, KernelError, MapError, PrivilegeError
 from trapline.ir.spec import MapSpec
+from trapline.records import replace
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 from trapline.syscall.machine import online_cpus, possible_cpus

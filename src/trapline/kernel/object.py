@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trapline.abi import bpf as abi
@@ -26,6 +25,7 @@ from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.program import LoadOptions, Program
 from trapline.kernel.target import LiveTarget
+from trapline.records import replace
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 from trapline.syscall.machine import raise_memlock_limit

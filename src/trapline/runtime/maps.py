@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Protocol
 
 from trapline.ir.spec import MapSpec
@@ -66,6 +66,24 @@ class MapReader:
         return self._read([(bytes(self.spec.key_size), bytes(self.spec.value_size + 7 & ~7))])
 
 
+class _Items(ItemsView[Any, Any]):
+    """The pairs of a `MapView`, read together: the program goes on changing the map."""
+
+    _mapping: MapView
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return iter(self._mapping.items_sorted())
+
+
+class _Values(ValuesView[Any]):
+    """The values of a `MapView`, read together."""
+
+    _mapping: MapView
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([value for _, value in self._mapping.items_sorted()])
+
+
 class MapView(Mapping[Any, Any]):
     """A program's map with Python keys and values.
 
@@ -102,12 +120,17 @@ class MapView(Mapping[Any, Any]):
         return self._reader.read(top, div)
 
     def __getitem__(self, key: Any) -> Any:
-        if self._histogram:  # buckets are elements of their own
+        try:
+            # A histogram's buckets are elements of their own.
+            encoded = None if self._histogram else self._encode_key(key)
+        except TypeError:
+            encoded = None  # a name that only decoding gives (a probe's, a user's): look for it
+        if encoded is None:
             for found, value in self._reader.read():
                 if found == key:
                     return value
             raise KeyError(key)
-        value = self._raw.lookup(self._encode_key(key))
+        value = self._raw.lookup(encoded)
         if value is None:
             raise KeyError(key)
         if self._merge is None:
@@ -120,6 +143,14 @@ class MapView(Mapping[Any, Any]):
 
     def __len__(self) -> int:
         return len(self._reader.read())
+
+    def items(self) -> ItemsView[Any, Any]:
+        """Return the (key, value) pairs; iterating reads the map once."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values; iterating reads the map once."""
+        return _Values(self)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.spec.value is None or isinstance(self.spec.value, AGGREGATES):

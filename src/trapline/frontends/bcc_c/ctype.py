@@ -6,10 +6,9 @@ Sizes and layouts come from clang (the LP64 model of every supported kernel); no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from functools import cached_property
 
-from trapline.records import record
+from trapline.records import field, record
 
 
 @record(frozen=True)

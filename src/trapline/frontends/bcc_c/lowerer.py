@@ -7,7 +7,6 @@ is one function being inlined.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any
 
 from trapline.errors import InternalError, UnsupportedError
@@ -20,7 +19,7 @@ from trapline.ir import function as f
 from trapline.ir.builder import Builder
 from trapline.ir.target import Target
 from trapline.ir.types import I8, I64, Int, Ptr, Space, Type
-from trapline.records import record
+from trapline.records import field, record
 from trapline.source import Diagnostics, Source
 
 INFER = Ptr(Space.INFER)

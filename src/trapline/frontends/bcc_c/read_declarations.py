@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.libclang import Cursor
@@ -11,7 +10,7 @@ from trapline.frontends.bcc_c.read_statements import read_statement, read_variab
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.frontends.bcc_c.result import TableInfo
 from trapline.frontends.bcc_c.tables import is_table, read_table
-from trapline.records import record
+from trapline.records import field, record
 
 
 @record

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType, CVoid
 from trapline.frontends.bcc_c.libclang import Cursor, decode_string
 from trapline.frontends.bcc_c.reading import Reader
+from trapline.records import replace
 
 _SIZED_BUILTIN = re.compile(r"(__sync_\w+?)_(?:1|2|4|8|16)$")
 

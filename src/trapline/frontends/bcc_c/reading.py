@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import field
 from typing import Any
 
 from trapline.errors import UnsupportedError
@@ -12,7 +11,7 @@ from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.ctype import CType
 from trapline.frontends.bcc_c.libclang import Api, Cursor
 from trapline.frontends.bcc_c.read_types import TypeReader, UnknownTypeError
-from trapline.records import record
+from trapline.records import field, record
 from trapline.source import Diagnostic, Source
 
 MAX_DEPTH = 500

@@ -6,10 +6,8 @@ ctypes classes without the compiler.
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from trapline.ir.spec import ModuleSpec
-from trapline.records import record
+from trapline.records import field, record
 from trapline.source import Diagnostic
 
 # ---------------------------------------------------------------- C types of keys, leaves and events

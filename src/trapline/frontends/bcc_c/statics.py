@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from trapline.frontends.bcc_c import tree
 from trapline.ir.function import MapValueAddress, Op
 from trapline.ir.spec import RODATA, MapSpec
-from trapline.records import record
+from trapline.records import field, record
 
 DATA = ".data"
 

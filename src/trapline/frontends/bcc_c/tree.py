@@ -6,10 +6,8 @@ once and lowered as often as they are called (every static function is inlined, 
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from trapline.frontends.bcc_c.ctype import CField, CType
-from trapline.records import record
+from trapline.records import field, record
 
 SpanT = tuple[int, int]
 

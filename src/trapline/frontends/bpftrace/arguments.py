@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from trapline import btf as b
 from trapline.abi.tracepoint import TracepointField
@@ -13,6 +12,7 @@ from trapline.frontends.bpftrace.btf_types import find_type, from_btf
 from trapline.frontends.bpftrace.sites import Argument, Arguments, Place
 from trapline.ir.target import Target
 from trapline.ir.types import Space
+from trapline.records import replace
 
 _NO_BTF = "this kernel has no type information (CONFIG_DEBUG_INFO_BTF)"
 _REGISTER_BYTES = 8

@@ -15,7 +15,7 @@ from trapline.frontends.bpftrace.infer import TypedSite
 from trapline.frontends.bpftrace.knowledge import Knowledge, Variable, settle
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_maps import MapLowerer
-from trapline.frontends.bpftrace.module_builder import START, ModuleBuilder
+from trapline.frontends.bpftrace.module_builder import ModuleBuilder
 from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, restore_stash
 from trapline.ir import spec
 from trapline.ir.function import Block, Op
@@ -80,7 +80,7 @@ class Lowerer(MapLowerer):
 
     def start_map(self) -> str:
         """Return the name of the map that holds the time of the start."""
-        return self.module.add_map(spec.MapSpec(START, "ARRAY", 4, 8, 1))
+        return self.module.add_map(spec.MapSpec(spec.START, "ARRAY", 4, 8, 1))
 
     def context_for_helpers(self) -> Op:
         """Return the context, for helpers that take it."""

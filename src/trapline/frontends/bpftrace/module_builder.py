@@ -10,7 +10,6 @@ from trapline.ir.buckets import hist_buckets, lhist_buckets
 from trapline.ir.values import IntV
 from trapline.records import field, record
 
-START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME at the start of the run, 0 until known
 DEPTH = ".depth"  # HASH: how many calls of a program's function a task is in
 STASH = ".stash"  # HASH: arguments of calls that have not returned yet
 _STASH_ENTRIES = 8192

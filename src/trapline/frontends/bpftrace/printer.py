@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from trapline.frontends.bpftrace import ast
+from trapline.records import annotations_of
 
 # How to call a node and which of its fields make its line; the other fields are children.
 _ATTRIBUTES = ("name", "tag", "op", "arrow", "postfix", "index", "path", "key", "kind", "text", "unsigned", "comptime")
@@ -45,23 +45,23 @@ def _lines(node: ast.Node, depth: int) -> Iterator[str]:
         return
     words = [type(node).__name__]
     children: list[tuple[str, object]] = []
-    for field in fields(node):
-        value = getattr(node, field.name)
-        if field.name in ("span", "source"):
+    for name in annotations_of(type(node)):
+        value = getattr(node, name)
+        if name in ("span", "source"):
             continue
         if isinstance(value, ast.Node | tuple) and not (isinstance(value, tuple) and _is_path(value)):
-            children.append((field.name, value))
+            children.append((name, value))
         elif isinstance(value, bool):
             if isinstance(node, ast.Boolean | ast.ConfigEntry):
                 words.append(str(value).lower())
             elif value:
-                words.append(field.name)
+                words.append(name)
         elif isinstance(value, bytes):
             words.append('"' + value.decode("latin-1").encode("unicode_escape").decode() + '"')
         elif isinstance(value, tuple):
             words.append(".".join(value))
         elif value is not None and value != "":
-            words.append(str(value) if isinstance(value, int) or field.name in _ATTRIBUTES else repr(value))
+            words.append(str(value) if isinstance(value, int) or name in _ATTRIBUTES else repr(value))
     yield pad + " ".join(words)
     for name, value in children:
         yield from _child_lines(name, value, depth + 1)
@@ -91,8 +91,8 @@ def _child_lines(name: str, value: object, depth: int) -> Iterator[str]:
 
 def _format_attach_point(point: ast.AttachPoint) -> str:
     words = [f"AttachPoint {point.provider}"]
-    for field in fields(point):
-        value = getattr(point, field.name)
-        if field.name not in ("span", "provider", "text") and value not in ("", 0, None):
-            words.append(f"{field.name}={value:#x}" if field.name == "address" else f"{field.name}={value}")
+    for name in annotations_of(type(point)):
+        value = getattr(point, name)
+        if name not in ("span", "provider", "text") and value not in ("", 0, None):
+            words.append(f"{name}={value:#x}" if name == "address" else f"{name}={value}")
     return " ".join(words)

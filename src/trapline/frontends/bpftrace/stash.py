@@ -111,4 +111,6 @@ def _entry_point(point: spec.AttachPoint) -> spec.AttachPoint:
         attach = spec.KprobeAttach(attach.symbol, module=attach.module)
     elif isinstance(attach, spec.KprobeMultiAttach):
         attach = spec.KprobeMultiAttach(attach.symbols, module=attach.module)
-    return spec.AttachPoint(attach, f"{point.label} (entry arguments)", span=point.span, optional=point.optional)
+    return spec.AttachPoint(
+        attach, f"{point.label} (entry arguments)", span=point.span, optional=point.optional, internal=True
+    )

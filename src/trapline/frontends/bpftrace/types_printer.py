@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.infer import TypedSite
 from trapline.frontends.bpftrace.knowledge import Knowledge, settle
 from trapline.frontends.bpftrace.printer import format_node
+from trapline.records import annotations_of
 
 
 def format_types(program: ast.Program, sites: Sequence[TypedSite], knowledge: Knowledge) -> str:
@@ -41,8 +41,8 @@ def _node_lines(node: ast.Node, typed: TypedSite, depth: int) -> Iterator[str]:
 
 
 def _children(node: ast.Node) -> Iterator[ast.Node]:
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for name in annotations_of(type(node)):
+        value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, tuple):
                 item = item[-1]

@@ -5,10 +5,9 @@ Programs that share a subprogram get one each: what a parameter points to may di
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from trapline.ir import function as f
 from trapline.ir.spec import ModuleSpec
+from trapline.records import replace
 
 
 def clone_module(module: ModuleSpec) -> ModuleSpec:

@@ -15,12 +15,11 @@ once, when it starts::
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from trapline.errors import FeatureMissingError
 from trapline.ir import function as f
 from trapline.ir.spec import SCRATCH, MapSpec, ModuleSpec, ProgramSpec
 from trapline.ir.types import BOOL, I32, VOID, Ptr, Space, Void
+from trapline.records import replace
 
 LARGE = 64
 BUDGET = 384
