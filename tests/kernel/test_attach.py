@@ -82,7 +82,7 @@ class Kind:
         return AttachPoint(self.attach, self.label, cookie=cookie)  # type: ignore[arg-type]
 
 
-def _needs(kind: Kind, *features: str) -> object:
+def _needs(kind: Kind, *features: str):  # type: ignore[no-untyped-def]
     return pytest.param(kind, id=kind.label, marks=[pytest.mark.needs(*features)] if features else [])
 
 
@@ -161,19 +161,15 @@ def test_it_fires_while_attached_and_not_afterwards(kind: Kind) -> None:
         assert not ring.pending()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [row for row in KINDS if row.values[0].cookie])
 def test_the_cookie_reaches_the_program(kind: Kind) -> None:
-    if not kind.cookie:
-        pytest.skip("this mechanism has no single cookie")
     with attached(_program(kind, cookie=0x1234567890)) as running:
         kind.fire()
         assert {extra for _, _, extra in running.records()} == {0x1234567890}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [row for row in KINDS if row.values[0].mine])  # separate events have no order
 def test_programs_on_one_place_run_in_source_order(kind: Kind) -> None:
-    if not kind.mine:
-        pytest.skip("separate events have no order")
     specs = [program(tag, kind.point(), type=kind.type, expected_attach=kind.expected) for tag in range(4)]
     with attached(*specs) as running:
         assert [link.program.name for link in running.loaded.links] == ["p0", "p1", "p2", "p3"]
