@@ -58,6 +58,10 @@ def _dispatch(arguments: list[str]) -> int:
 
         sys.stdout.write(f"trapline {__version__}\n")
         return EXIT_OK
+    if found.without or found.traceable_functions:
+        from trapline.cli.machine import restrict_machine
+
+        restrict_machine(found)
     if found.info:
         from trapline.cli.info import print_info
 

@@ -18,7 +18,7 @@ VMLINUX = "vmlinux"
 _DANGEROUS = frozenset({"arch_cpu_idle", "default_idle", "bpf_dispatcher_xdp_func"})
 _DANGEROUS_PREFIXES = ("rcu_", "__ftrace_invalid_address__")
 _PADDING = ("__pfx_", "__cfi_")  # symbols of the space before a function
-_PART = re.compile(r"\.part\.\d+$")
+_PART = re.compile(r"\.part\.\d+")
 
 
 class ProbeCatalogue:
@@ -26,10 +26,12 @@ class ProbeCatalogue:
 
     Args:
         symbols: the kernel's symbols, for kernels that do not list traceable functions.
+        traceable_file: read the traceable functions from here instead of from the kernel.
     """
 
-    def __init__(self, symbols: SymbolTable) -> None:
+    def __init__(self, symbols: SymbolTable, traceable_file: str = "") -> None:
         self._symbols = symbols
+        self._traceable_file = traceable_file
 
     @cached_property
     def blacklist(self) -> list[BlacklistEntry] | None:
@@ -40,7 +42,7 @@ class ProbeCatalogue:
     def traceable(self) -> frozenset[str] | None:
         """The names of all functions that ftrace can trace, or ``None`` when the kernel does not list them."""
         try:
-            return frozenset(name for name, _ in read_filter_functions())
+            return frozenset(name for name, _ in read_filter_functions(self._traceable_file))
         except TargetError:
             return None
 
@@ -48,7 +50,7 @@ class ProbeCatalogue:
     def functions_by_module(self) -> list[tuple[str, str]]:
         """All (module, function) that a wildcard may match, sorted; the kernel proper is ``vmlinux``."""
         try:
-            listed = read_filter_functions()
+            listed = read_filter_functions(self._traceable_file)
         except TargetError:
             listed = [row for row in self._symbols.functions() if not row[0].startswith(_PADDING)]
         banned = {entry.name for entry in self.blacklist or ()}

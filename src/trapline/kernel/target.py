@@ -33,7 +33,14 @@ class LiveTarget:
     Args:
         load_index: returns the index of BTF that `save_index` got under the same key, or ``None``.
         save_index: keeps an index of BTF for later processes.
+
+    Attributes:
+        without: features that are not used although the kernel may have them.
+        traceable_file: a file to read the traceable functions from, instead of the kernel's list.
     """
+
+    without: frozenset[str] = frozenset()
+    traceable_file: str = ""
 
     def __init__(self, *, load_index: IndexLoader | None = None, save_index: IndexSaver | None = None) -> None:
         self._load_index = load_index
@@ -82,6 +89,8 @@ class LiveTarget:
             self.pid_namespace,
             privilege.effective_capabilities(),
             privilege.lockdown_mode(),
+            sorted(self.without),
+            self.traceable_file,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
@@ -112,7 +121,7 @@ class LiveTarget:
 
     def has(self, feature: str) -> bool:
         """Return whether the kernel certainly has a feature of `trapline.kernel.features`."""
-        return self.features.probe(feature) is True
+        return feature not in self.without and self.features.probe(feature) is True
 
     # ---- types
 
@@ -179,7 +188,7 @@ class LiveTarget:
         """What can be probed."""
         from trapline.kernel.probes import ProbeCatalogue
 
-        return ProbeCatalogue(self.symbols)
+        return ProbeCatalogue(self.symbols, self.traceable_file)
 
     def symbol_address(self, name: str) -> int | None:
         """Return the address of a kernel symbol, or ``None`` when there is none (or addresses are hidden)."""

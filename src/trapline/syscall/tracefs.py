@@ -62,16 +62,28 @@ def _read(name: str) -> str:
         raise PrivilegeError(f"cannot read {path}", hint="run as root") from None
 
 
-def read_filter_functions() -> list[tuple[str, str]]:
+def read_filter_functions(path: str = "") -> list[tuple[str, str]]:
     """Return the (function, module) that ftrace can trace; the module is empty for the kernel proper.
 
+    Args:
+        path: a file like ``available_filter_functions``; empty for the kernel's own.
+
     Raises:
-        TargetError: no tracefs, or a kernel without CONFIG_DYNAMIC_FTRACE.
+        TargetError: no tracefs, or a kernel without CONFIG_DYNAMIC_FTRACE, or no such file.
     """
-    try:
-        text = _read("available_filter_functions")
-    except FileNotFoundError:
-        raise TargetError("this kernel does not list traceable functions", hint="needs CONFIG_DYNAMIC_FTRACE") from None
+    if path:
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError as error:
+            raise TargetError(f"cannot read the traceable functions from '{path}': {error.strerror}") from None
+    else:
+        try:
+            text = _read("available_filter_functions")
+        except FileNotFoundError:
+            raise TargetError(
+                "this kernel does not list traceable functions", hint="needs CONFIG_DYNAMIC_FTRACE"
+            ) from None
     functions = []
     for line in text.splitlines():
         name, _, module = line.partition(" ")

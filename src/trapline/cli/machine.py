@@ -1,0 +1,34 @@
+"""``--no-feature`` and ``--traceable-functions``: what the command line changes about the machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from trapline.cli.options import UsageError
+from trapline.errors import TraplineError
+
+if TYPE_CHECKING:
+    from trapline.cli.options import Arguments
+
+_OPTIONAL = ("kprobe_multi", "kprobe_session", "uprobe_multi")
+
+
+def restrict_machine(found: Arguments) -> None:
+    """Make the running kernel look as the options ask for.
+
+    Raises:
+        UsageError: a feature that cannot be done without.
+        TraplineError: the file cannot be read.
+    """
+    from trapline.api import live_target
+
+    for feature in found.without:
+        if feature not in _OPTIONAL:
+            raise UsageError(f"--no-feature: no feature '{feature}'", hint=f"features are {', '.join(_OPTIONAL)}")
+    target = live_target()
+    target.without = frozenset(found.without)
+    if found.traceable_functions:
+        if not os.access(found.traceable_functions, os.R_OK):
+            raise TraplineError(f"cannot read '{found.traceable_functions}' (--traceable-functions)")
+        target.traceable_file = found.traceable_functions
