@@ -26,7 +26,11 @@ $b mount -t tmpfs -o size=75%% upper /upper
 $b mkdir -p /upper/data /upper/work
 overlay=lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work
 $b mount -t overlay -o $overlay overlay /new || fail "cannot mount overlay"
+# The fresh /tmp and /run may hide a repository that lies there.
+$b mkdir /repo
+$b mount -o bind /new%(repo)s /repo || fail "no repository"
 $b mount -t tmpfs -o mode=1777 tmp /new/tmp
+$b mount -t tmpfs run /new/run
 $b mkdir -p /new%(repo)s /new%(results)s /new/tmp/home
 %(live)s
 mount_host results /new%(results)s rw,cache=mmap
@@ -41,7 +45,6 @@ $b ln -s /proc/self/fd/0 dev/stdin
 $b ln -s /proc/self/fd/1 dev/stdout
 $b ln -s /proc/self/fd/2 dev/stderr
 $b mount -t tmpfs shm dev/shm
-$b mount -t tmpfs run run
 $b mkdir -p run/lock
 $b mount -t tracefs tracing sys/kernel/tracing
 $b mount -t debugfs debug sys/kernel/debug
@@ -86,12 +89,12 @@ def write_initramfs(kernel: Kernel, layout: Layout, target: Path, msize: int = 5
     body = Path(busybox).read_bytes()
     if b"ld-linux" in body[:4096]:
         raise GuestError("busybox is not static; install the static one with: apt-get install busybox-static")
-    live = []
+    live = [f"$b mount -o bind /repo /new{layout.repo}"]
     if layout.live:
         live = [f"mount_host repo /new{layout.repo} ro,cache=mmap"]
         if layout.venv is not None and layout.venv.is_dir():
-            live.insert(0, f"$b mkdir /venv\n$b mount -o bind /new{layout.venv} /venv")
-            live.append(f"$b mount -o bind /venv /new{layout.venv}")
+            inside = layout.venv.relative_to(layout.repo)
+            live.append(f"$b mount -o bind /repo/{inside} /new{layout.venv}")
     init = _INIT % {
         "msize": msize,
         "repo": layout.repo,

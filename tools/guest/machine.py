@@ -226,7 +226,8 @@ class Guest:
         data = b""
         while greeting not in data:
             self._check_alive(deadline, "the guest did not come up")
-            with contextlib.suppress(TimeoutError, socket.timeout):
+            # A reset means that QEMU is ending: the next check says why.
+            with contextlib.suppress(TimeoutError, socket.timeout, ConnectionResetError):
                 data += self._control.recv(4096)
 
     def _check_alive(self, deadline: float, message: str) -> None:
