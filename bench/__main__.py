@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -97,13 +96,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="each once and small: a smoke test")
     parser.add_argument("--trapline", default="", help="command of trapline (default: the one beside this Python)")
-    parser.add_argument("--bpftrace", default="", help="command of the peer (default: bpftrace27, then bpftrace)")
+    parser.add_argument("--bpftrace", default="", help="command of the peer (default: bench/peer.sh)")
     parser.add_argument("names", nargs="*", help="start-up, memory, cost, loss (default: all)")
     options = parser.parse_args()
     ours = options.trapline.split() or [str(Path(sys.executable).parent / "trapline")]
-    peer = options.bpftrace.split() or [shutil.which("bpftrace27") or shutil.which("bpftrace") or ""]
-    if not peer[0]:
-        parser.error("no bpftrace to compare with: give --bpftrace")
+    peer = options.bpftrace.split() or [str(HERE / "peer.sh")]
     names = options.names or ["start-up", "memory", "cost", "loss"]
     with tempfile.TemporaryDirectory(prefix="trapline-bench-") as directory:
         bench = Bench(ours, peer, Path(directory), quick=options.quick)
