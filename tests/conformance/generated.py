@@ -280,9 +280,8 @@ def _strings() -> Iterator[Body]:
 def _maps() -> Iterator[Body]:
     yield Body("map", "print(@e); @e[0] = 1;")
     yield Body("map", "@a[1] = (uint64)10; @a[2] = (uint64)20; @a[3] = (uint64)5; print(@a);")
-    yield Body(
-        "map", "@a[1] = (int64)10; @a[2] = (int64)20; @a[3] = (int64)5; print(@a, 2); print(@a, 0, 5); print(@a, 2, 5);"
-    )
+    fill = "@a[1] = (int64)10; @a[2] = (int64)20; @a[3] = (int64)5;"
+    yield Body("map", f"{fill} print(@a, 2); print(@a, 0, 5); print(@a, 2, 5);")
     yield Body("map", "@a[1] = 10; @a[2] = 20; delete(@a, 1); print(@a);")
     yield Body("map", "@a[1] = 10; delete(@a[1]); print(@a);")
     yield Body("map", "@a = 10; delete(@a); print(@a);")
@@ -291,11 +290,11 @@ def _maps() -> Iterator[Body]:
     yield Body("map", "@a[1] = 10; @b[2] = 3; zero(@a); clear(@b); @c = 1;")
     yield Body("map", "@a = count(); zero(@a);")
     yield Body("map", "print(@missing[7]); @missing[1] = 3;")
-    yield Body("map", '@a[1, "x", -2] = 3; @a[2, "y", 5] = 4; print(@a); print(@a[1, "x", -2]);')
+    yield Body("map", '@a[1, "x", -2] = (int64)3; @a[2, "y", 5] = (int64)4; print(@a); print(@a[1, "x", -2]);')
     yield Body("map", '@a[(1, "x")] = 3; print(@a);')
     yield Body("map", "@a[1] = 1; @a[1]++; @a[1] += 5; print(@a[1]);")
     yield Body("map", "@a[-1] = (int64)1; @a[1] = (int64)2; print(@a);")
-    yield Body("map", '@a["b"] = 1; @a["a"] = 1; print(@a["a"]);')
+    yield Body("map", '@a["b"] = (int64)1; @a["a"] = (int64)2; print(@a["a"]);')
     yield Body("map", '@s[1] = "one"; @s[2] = "two"; print(@s);')
     yield Body("map", "@t[1] = (1, 2); @t[2] = (3, 4); print(@t); print(@t[2].1);")
     yield Body("map", "@x = 5; @y = @x; @x = 6; print(@y);")

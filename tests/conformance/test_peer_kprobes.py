@@ -1,0 +1,105 @@
+"""On a kernel with kprobes: the examples, stacks, arguments and listings equal bpftrace's in the same guest."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.conformance.in_process import Done, run_command_line
+from tests.harness.limits import scaled
+from tests.harness.peers import run_peer
+
+pytestmark = pytest.mark.needs("kprobes", "bpftrace_peer", "btf", "tracefs")
+
+EXAMPLES = {
+    "entry": 'kprobe:do_nanosleep /comm == "sleep"/ {printf("sleep will be called by %d-%d\\n", pid, tid)}',
+    "return": 'kretprobe:do_nanosleep /comm == "sleep"/ { printf("%s %d\\n", comm, retval) }',
+    # Many things in one run: bpftrace takes seconds to start in a guest.
+    "together": """
+        kprobe:do_nanosleep /comm == "sleep"/ {
+            printf("%s %s %s\\n", func, probe, comm);
+            printf("%s", kstack);
+            print(kstack(3));
+            printf("%s|", kstack(perf, 2));
+            printf("%s %d\\n", ksym(reg("ip")), arg0 == reg("di"));
+            @stack[kstack(2)] = count();
+            @by[func, comm] = count();
+            $t = (struct task_struct *)curtask;
+            printf("%d %s\\n", $t->tgid == pid, $t->comm);
+            @h = hist(arg1);
+        }
+        kprobe:do_nanosleep+5 /comm == "sleep"/ { printf("%s\\n", probe); }
+        kprobe:hrtimer_nanosleep /comm == "sleep"/ { printf("%s\\n", func); }
+        kretprobe:do_nanosleep /comm == "sleep"/ { printf("%s %d\\n", func, retval); @r = lhist(retval, 0, 10, 1); }
+        kretprobe:hrtimer_nanosleep /comm == "sleep"/ { printf("%s\\n", probe); @s = stats(retval); }
+        END { printf("end\\n"); }
+    """,
+    "json": 'kprobe:do_nanosleep /comm == "sleep"/ { printf("%s\\n", comm); @[kstack(1)] = count(); @c = count(); }',
+}
+PATTERNS = (
+    "kprobe:*",
+    "kprobe:*sleep*",
+    "kprobe:vmlinux:vfs_*",
+    "kretprobe:*nanosleep*",
+    "tracepoint:syscalls:sys_enter_*",
+)
+
+
+def compare(folder: Path, *arguments: str) -> tuple[Done, Done]:
+    ours = run_command_line(arguments, folder)
+    done = run_peer(["bpftrace", *arguments], timeout_s=scaled(50))
+    return ours, Done(done.stdout.decode(), done.stderr.decode(), done.returncode)
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"\d+-\d+", "N-N", text)
+
+
+@pytest.mark.limit(100)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples(name: str, tmp_path: Path) -> None:
+    options = ["-f", "json"] if name == "json" else []
+    ours, theirs = compare(tmp_path, *options, "-e", EXAMPLES[name], "-c", "sleep 0.1")
+    assert without_numbers(ours.stdout) == without_numbers(theirs.stdout)
+    assert ours.stdout.count("\n") > 2
+    assert ours.code == theirs.code == 0
+    notice = [line for line in theirs.stderr.splitlines() if line.startswith("Attached")]
+    assert ours.stderr.splitlines() == notice
+
+
+@pytest.mark.limit(100)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_listings(pattern: str, tmp_path: Path) -> None:
+    ours, theirs = compare(tmp_path, "-l", pattern)
+    mine, other = set(ours.stdout.splitlines()), set(theirs.stdout.splitlines())
+    assert mine, ours.stderr
+    assert sorted(mine - other) == sorted(other - mine) == []
+    assert len(ours.stdout.splitlines()) == len(mine)
+
+
+def test_ctrl_c_prints_the_maps(tmp_path: Path) -> None:
+    program = 'kprobe:do_nanosleep { @ = count(); } END { printf("end\\n"); }'
+    with subprocess.Popen(
+        [sys.executable, "-m", "trapline", "-e", program],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert process.stderr.readline() == "Attached 2 probes\n"
+            time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=scaled(20))
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (0, "")
+    assert re.fullmatch(r"\n?end\n\n\n@: \d+\n\n?", out), repr(out)
