@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "frontends.bcc_c": _COMPILER,
     "runtime": ("kernel", "codegen", "syscall", *_COMPILER),
     "engine": ("runtime", "kernel", "codegen", "syscall", *_COMPILER),
-    "bcc": ("engine", "runtime", "frontends.bcc_c", *_DATA),
+    "bcc": ("engine", "runtime", "frontends.bcc_c", "abi", *_DATA),
     "api": ("engine", "runtime", "kernel", "ir", "frontends.bpftrace", *_DATA),
     "cli": ("api", "engine", "runtime", "frontends.bpftrace", "bcc", *_DATA),
 }

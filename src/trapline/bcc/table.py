@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trapline.bcc.ctypes_types import CType, build_ctype, build_event_ctype
 from trapline.bcc.perf import CounterOpener, PerfBuffers, PerfEventArray, RingOpener
 from trapline.bcc.ring import RingBuf, RingBuffers
-from trapline.bcc.table_base import MAP_TYPE_NUMBERS, TableBase
+from trapline.bcc.table_base import TableBase
 from trapline.bcc.table_kinds import (
     Array,
     ArrayBase,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from trapline.frontends.bcc_c.result import TableInfo
 
 __all__ = [
-    "MAP_TYPE_NUMBERS",
     "Array",
     "ArrayBase",
     "CgroupArray",

@@ -7,6 +7,7 @@ import ctypes as ct
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trapline.abi.bpf import MAP_TYPES
 from trapline.bcc import histogram
 from trapline.bcc.ctypes_types import CType, decode_value, encode_value, format_value, parse_value
 from trapline.bcc.failures import BccError
@@ -14,39 +15,6 @@ from trapline.errors import KernelError
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import MapHandle
-
-# enum bpf_map_type.
-MAP_TYPE_NUMBERS = {
-    "HASH": 1,
-    "ARRAY": 2,
-    "PROG_ARRAY": 3,
-    "PERF_EVENT_ARRAY": 4,
-    "PERCPU_HASH": 5,
-    "PERCPU_ARRAY": 6,
-    "STACK_TRACE": 7,
-    "CGROUP_ARRAY": 8,
-    "LRU_HASH": 9,
-    "LRU_PERCPU_HASH": 10,
-    "LPM_TRIE": 11,
-    "ARRAY_OF_MAPS": 12,
-    "HASH_OF_MAPS": 13,
-    "DEVMAP": 14,
-    "SOCKMAP": 15,
-    "CPUMAP": 16,
-    "XSKMAP": 17,
-    "SOCKHASH": 18,
-    "CGROUP_STORAGE": 19,
-    "REUSEPORT_SOCKARRAY": 20,
-    "PERCPU_CGROUP_STORAGE": 21,
-    "QUEUE": 22,
-    "STACK": 23,
-    "SK_STORAGE": 24,
-    "DEVMAP_HASH": 25,
-    "STRUCT_OPS": 26,
-    "RINGBUF": 27,
-    "INODE_STORAGE": 28,
-    "TASK_STORAGE": 29,
-}
 
 SectionPrinter = Callable[[Any], Any]
 
@@ -70,7 +38,7 @@ class TableBase(MutableMapping[Any, Any]):
         self.map_fd = handle.fd
         self.max_entries = handle.max_entries
         self.flags = handle.flags
-        self.ttype = MAP_TYPE_NUMBERS.get(handle.type, 0)
+        self.ttype = MAP_TYPES.get(handle.type, 0)
         self._name = name
 
     # -- bytes
