@@ -209,14 +209,15 @@ def patch_references(spec: ObjectProgram, options: LoadOptions) -> bytes:
 
 
 def _attempt_with_log(attempt: _Attempt, level: int) -> tuple[int, str]:
-    """Load with a log buffer, as large as it must be."""
-    size = _FIRST_LOG
-    while True:
+    """Load with a small log buffer, and then with the largest: each attempt verifies again, which can take seconds."""
+    result, text = 0, ""
+    for size in (_FIRST_LOG, _LARGEST_LOG):
         buffer = ctypes.create_string_buffer(size)
         result = attempt(buffer, level)
-        if result != -errno.ENOSPC or size >= _LARGEST_LOG:
-            return result, buffer.value.decode(errors="replace")
-        size *= 4
+        text = buffer.value.decode(errors="replace")
+        if result != -errno.ENOSPC:
+            break
+    return result, text
 
 
 def _load_btf(data: bytes, program: str) -> Fd:

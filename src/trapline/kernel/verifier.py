@@ -20,6 +20,7 @@ _NOISE = re.compile(
 )
 
 _ENOTSUPP = 524  # the kernel's own; no name in user space
+_TAIL = 1 << 18  # characters of a log (16 MB of one that follows a loop) that are looked at
 
 
 @record(frozen=True)
@@ -182,7 +183,8 @@ _RULES: tuple[_Rule, ...] = (
 
 
 def parse_log(log: str) -> Rejection:
-    """Find out from a verifier's log what was wrong and where."""
+    """Find out from a verifier's log what was wrong and where; its end tells."""
+    log = log[-_TAIL:]
     instruction: int | None = None
     text = ""
     reasons: list[str] = []
