@@ -238,13 +238,14 @@ class EngineSession:
             while queue:
                 yield queue.popleft()
                 quiet_since = time.monotonic()
-            rest = None if timeout is None else timeout - (time.monotonic() - quiet_since)
-            if rest is not None and rest <= 0:
+            if self._finished:
                 return
-            if not self._loop.step(rest):
+            rest = None if timeout is None else timeout - (time.monotonic() - quiet_since)
+            expired = rest is not None and rest <= 0
+            # Events that came while this process had no CPU are there all the same: look before giving up.
+            if not self._loop.step(0.0 if expired else rest):
                 self.finish()
-                while queue:
-                    yield queue.popleft()
+            elif expired and not queue:
                 return
 
     def stop(self) -> None:
