@@ -11,6 +11,7 @@ A line starts with a word of `KEYS`; its value is the rest of the line, or the l
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ CASES = Path(__file__).parent / "cases"
 # Words that may come several times are kept as lists.
 KEYS = ("NAME", "PROG", "FILE", "RUN", "ARGS", "COMMAND", "ENV", "EXPECT", "EXPECT_FILE", "EXIT", "LIMIT", "PROCESS")
 LISTS = ("EXPECT_REGEX", "STDERR_REGEX", "NOT_REGEX", "NEEDS")
+
+
+_ADDRESS = re.compile(r"\{address:(\w+)\}")
 
 
 class CaseError(Exception):
@@ -63,7 +67,12 @@ class Case:
 
     def arguments(self, folder: Path) -> list[str]:
         """Return the command line without the program's name; writes ``FILE`` into `folder`."""
-        places = {"{dir}": str(folder), "{file}": str(folder / "script.bt"), "{out}": str(folder / "out")}
+        places = {
+            "{pid}": str(os.getpid()),
+            "{dir}": str(folder),
+            "{file}": str(folder / "script.bt"),
+            "{out}": str(folder / "out"),
+        }
         if "FILE" in self.values:
             (folder / "script.bt").write_text(self.values["FILE"] + "\n")
         if "RUN" in self.values:
@@ -75,7 +84,21 @@ class Case:
             words += shlex.split(self.values.get("ARGS", ""))
         for place, text in places.items():
             words = [word.replace(place, text) for word in words]
+        words = [_ADDRESS.sub(lambda match: find_address(match[1]), word) for word in words]
         return [self.values["PROG"] if word == "{prog}" else word for word in words]
+
+
+def find_address(name: str) -> str:
+    """Return the address of a kernel symbol as a hexadecimal literal.
+
+    Raises:
+        CaseError: the kernel does not list it.
+    """
+    for line in Path("/proc/kallsyms").read_text().splitlines():
+        words = line.split()
+        if words[2] == name:
+            return f"0x{words[0]}"
+    raise CaseError(f"/proc/kallsyms has no {name}")
 
 
 def read_cases(path: Path) -> Iterator[Case]:

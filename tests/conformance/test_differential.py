@@ -9,10 +9,24 @@ from pathlib import Path
 import pytest
 from tests.conformance.differential import run_bodies, run_bpftrace, run_trapline
 from tests.conformance.generated import Body, make_bodies
+from tests.conformance.in_process import run_command_line
 
 # bpftrace takes most of its time to start: many programs in one script.
 _BATCH = 80
 _IN_GUEST = bool(os.environ.get("TRAPLINE_GUEST"))
+
+
+_JSON = """
+BEGIN {
+    printf("text \\"quoted\\"\\t%d\\n", 5); print(1); print(-1); print("s"); print((1, "x", (2, 3))); print(true);
+    print((uint64)-1); print((int8*)4096); print(buf("ab", 2)); print(9007199254740993);
+    @i = 1; @n = -5; @s = "x"; @b = true; @t = (1, "y"); @p = (int8*)16; @k[7] = (int64)8; @m[1, "z"] = 9;
+    @c = count(); @ck["q"] = count(); @sum = sum(3); @min = min(-3); @max = max(4); @avg = avg(9); @st = stats(9);
+    @avgk[1] = avg(9); @stk["w"] = stats(9); @h = hist(5); @hk[2] = hist(9); @l = lhist(5, 0, 10, 2); @e[1] = hist(0);
+    print(@k); print(@h); print(@unset); clear(@e); cat("/proc/sys/kernel/ostype"); exit();
+}
+END { printf("end\\n"); @unset = 1; }
+"""
 
 
 def _batches() -> list[object]:
@@ -37,3 +51,13 @@ def test_same_output(bodies: list[Body], tmp_path: Path) -> None:
         if mine != other
     ]
     assert not different, f"{len(different)} of {len(bodies)} differ:\n" + "\n\n".join(different)
+
+
+@pytest.mark.skipif(_IN_GUEST, reason="what needs no kernel probe is compared on the host")
+@pytest.mark.needs("bpftrace_peer", "btf", "tracefs")
+@pytest.mark.parametrize("options", [("-f", "json"), ("-q", "-f", "json"), ()], ids=["json", "quiet-json", "text"])
+def test_whole_output(options: tuple[str, ...], tmp_path: Path) -> None:
+    ours = run_command_line([*options, "-e", _JSON], tmp_path)
+    theirs = run_bpftrace(_JSON, *options)
+    assert ours.stdout == theirs.stdout
+    assert ours.code == theirs.code == 0
