@@ -120,6 +120,7 @@ FEATURES = {
         Feature("kprobe_multi", _has_kprobe_multi),
         Feature("kprobe_session", _has_kprobe_session),
         Feature("fentry", _has_fentry),
+        Feature("map_elem_count", lambda: _has_symbol("bpf_map_sum_elem_count")),
         Feature("no_lockdown", _is_unlocked),
         Feature("module_btf", lambda: _has_config("CONFIG_DEBUG_INFO_BTF_MODULES")),
         Feature("bpftrace_peer", lambda: (PEERS / "usr/bin/bpftrace").exists()),

@@ -105,8 +105,10 @@ class LowererBase:
 
     def check_update(self, result: Op, node: ast.Node, helper: str = "map_update_elem") -> None:
         """Count a failed map update."""
-        with self.b.when(self.b.compare("slt", result, self.b.i64(0))):
-            self.fault("map_full", helper, node, result)
+        # Until Linux 6.4 the map's own function, which returns an int, is called directly: the upper half is no sign.
+        code = self.b.resize(result, I32, signed=True)
+        with self.b.when(self.b.compare("slt", code, self.b.i32(0))):
+            self.fault("map_full", helper, node, code)
 
     # -- records
 
