@@ -179,8 +179,8 @@ def _lower_delete(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
     info, key = _element_key(low, call)
     result = b.map_delete(info.name, key)
     if low.knowledge.options.warnings:
-        with b.when(b.compare("slt", result, b.i64(0))):
-            low.fault("missing_key", "map_delete_elem", call, result)
+        with b.when(b.compare("ne", result, b.i64(0))):
+            low.fault("missing_key", "map_delete_elem", call, b.resize(result, I32, signed=True))
     return b.resize(b.compare("eq", result, b.i64(0)), I8, signed=False)
 
 
