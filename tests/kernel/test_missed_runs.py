@@ -1,0 +1,104 @@
+"""Hits that were missed and events that were lost: a run says how many, and of which probe."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.conformance.in_process import run_command_line
+from tests.kernel.traced import ME, trace
+
+import trapline
+
+pytestmark = pytest.mark.limit(60)
+
+
+@pytest.mark.needs("kprobes")
+def test_a_probe_on_what_another_probes_program_calls(tmp_path: Path) -> None:
+    # The first one's program calls the helper that the second one probes: kprobes do not nest.
+    program = """
+        kprobe:do_nanosleep { printf("x\\n") }
+        kprobe:bpf_ringbuf_output { @never = count() }
+        kprobe:bpf_ringbuf_reserve { @never = count() }
+    """
+    done = run_command_line(["-q", "-e", program, "-c", "sleep 0.01"], tmp_path)
+    assert done.code == 0
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING: Missed hits of ")]
+    found = dict(re.findall(r"Missed hits of (kprobe:\S+): (\d+) \(", "\n".join(warnings)))
+    assert set(found) <= {"kprobe:bpf_ringbuf_output", "kprobe:bpf_ringbuf_reserve"} and found, done.stderr
+    assert sum(map(int, found.values())) >= done.stdout.count("x\n") >= 1
+
+
+@pytest.mark.needs("kprobes")
+def test_every_call_was_seen_or_is_counted_as_missed() -> None:
+    sleepers = 40  # the kernel keeps max(10, 2 * CPUs) instances of a kretprobe
+
+    def act() -> None:
+        threads = [threading.Thread(target=time.sleep, args=(1.5,)) for _ in range(sleepers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    text = "kprobe:do_nanosleep { @in = count() } kretprobe:do_nanosleep { @out = count() }"
+    with pytest.warns(trapline.TraplineWarning, match=r"missed \d+ hits of kretprobe:do_nanosleep: no free kretprobe"):
+        done = trace(text, act)
+    entered, left = done.maps["@in"][None], done.maps["@out"][None]
+    missed = done.missed["kretprobe:do_nanosleep"]
+    assert entered >= sleepers and missed
+    # A sleep of somebody else that lasts longer than the test returns unseen.
+    assert 0 <= entered - left - missed <= 3
+
+
+@pytest.mark.needs("tracefs")
+def test_printed_and_lost_are_all(tmp_path: Path) -> None:
+    calls = 4000
+    program = f"""
+        config = {{ perf_rb_pages = 1 }}
+        tracepoint:syscalls:sys_enter_getppid /pid == {ME}/ {{ @ = count(); printf("%s\\n", comm) }}
+    """
+    with trapline.Session(program, cache=False) as session:
+        session.attach()
+        for _ in range(calls):
+            os.getppid()
+        with pytest.warns(trapline.TraplineWarning, match="the ring buffer was full"):
+            session.finish()
+        seen = sum(1 for _ in session.events(timeout=0))
+        (lost,) = session.lost.items()
+        assert lost[0] == "tracepoint:syscalls:sys_enter_getppid" and lost[1] > 0
+        assert seen + lost[1] == session.maps["@"].value == calls
+
+
+@pytest.mark.needs("kprobes")
+def test_a_full_ring_is_told_with_its_probe_on_stderr(tmp_path: Path) -> None:
+    calls = 3000
+    program = f"""
+        config = {{ perf_rb_pages = 1 }}
+        kprobe:__x64_sys_getppid /pid == {ME}/ {{ @ = count(); printf("%s %s\\n", comm, kstack) }}
+        self:signal:SIGUSR1 {{ exit() }}
+    """
+
+    def call() -> None:
+        while not Path(tmp_path / "stderr").exists() or "Attached" not in Path(tmp_path / "stderr").read_text():
+            time.sleep(0.01)
+        for _ in range(calls):
+            os.getppid()
+        os.kill(os.getpid(), 2)
+
+    worker = threading.Thread(target=call)
+    worker.start()
+    done = run_command_line(["-e", program], tmp_path)
+    worker.join(30)
+    assert done.code == 0, done.stderr
+    counted = int(re.findall(r"^@: (\d+)$", done.stdout, re.MULTILINE)[0])
+    total = re.findall(r"^WARNING: Total lost event count: (\d+)$", done.stderr, re.MULTILINE)
+    named = re.findall(r"^WARNING: Lost events of kprobe:__x64_sys_getppid: (\d+)$", done.stderr, re.MULTILINE)
+    assert counted == calls
+    lost = int(total[0]) if total else 0
+    assert [str(lost)] == named if lost else not named
+    printed = sum(1 for line in done.stdout.splitlines() if line and not line.startswith((" ", "@")))
+    assert printed + lost == calls
