@@ -72,6 +72,7 @@ class _Resolver:
 
     def missing(self, message: str, point: ast.AttachPoint, *hints: str) -> None:
         """Report an attach point that does not exist, as strictly as ``missing_probes`` asks."""
+        hints = hints or (f"trapline -l '{point.provider}:*' lists what there is.",)
         policy = self.config.text("missing_probes")
         if policy == "error":
             self.diagnostics.error(message, point.span, *hints)
