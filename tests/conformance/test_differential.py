@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import groupby
 from pathlib import Path
 
@@ -13,9 +12,6 @@ from tests.conformance.in_process import run_command_line
 
 # bpftrace takes most of its time to start: many programs in one script.
 _BATCH = 80
-_IN_GUEST = bool(os.environ.get("TRAPLINE_GUEST"))
-
-
 _JSON = """
 BEGIN {
     printf("text \\"quoted\\"\\t%d\\n", 5); print(1); print(-1); print("s"); print((1, "x", (2, 3))); print(true);
@@ -38,7 +34,6 @@ def _batches() -> list[object]:
     return found
 
 
-@pytest.mark.skipif(_IN_GUEST, reason="what needs no kernel probe is compared on the host")
 @pytest.mark.needs("bpftrace_peer", "btf", "tracefs")
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("bodies", _batches())
@@ -53,7 +48,6 @@ def test_same_output(bodies: list[Body], tmp_path: Path) -> None:
     assert not different, f"{len(different)} of {len(bodies)} differ:\n" + "\n\n".join(different)
 
 
-@pytest.mark.skipif(_IN_GUEST, reason="what needs no kernel probe is compared on the host")
 @pytest.mark.needs("bpftrace_peer", "btf", "tracefs")
 @pytest.mark.parametrize("options", [("-f", "json"), ("-q", "-f", "json"), ()], ids=["json", "quiet-json", "text"])
 def test_whole_output(options: tuple[str, ...], tmp_path: Path) -> None:

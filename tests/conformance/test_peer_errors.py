@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -37,7 +36,6 @@ WRONG = (
 _PLACE = re.compile(r"^stdin:([\d:-]+): ERROR", re.MULTILINE)
 
 
-@pytest.mark.skipif(bool(os.environ.get("TRAPLINE_GUEST")), reason="what needs no kernel probe is compared on the host")
 @pytest.mark.needs("bpftrace_peer", "btf", "tracefs")
 @pytest.mark.parametrize("program", WRONG)
 def test_same_place(program: str, tmp_path: Path) -> None:
