@@ -116,7 +116,7 @@ def test_arguments_of_a_wildcard_are_those_that_all_its_functions_have() -> None
             made.connect("/no/such/socket")
 
     done = trace("kprobe:__sys_connect* /pid == $1/ { @[func, args.addrlen] = count() }", act)
-    found = done.maps["@"]
+    found = {(str(func), length): count for (func, length), count in done.maps["@"].items()}
     assert found["__sys_connect", 2 + len("/no/such/socket") + 1] == 1
     assert len({length for _, length in found}) == 1
     with pytest.raises(trapline.SemanticError, match="not the same in all functions"):
@@ -124,7 +124,8 @@ def test_arguments_of_a_wildcard_are_those_that_all_its_functions_have() -> None
 
 
 def test_every_thread_gets_its_own_arguments_back(tmp_path: Path) -> None:
-    threads, rounds = 8, 10
+    # A return probe on many functions has two instances for each function and CPU: eight here, for all processes.
+    threads, rounds = 3, 10
     text = """
         kprobe:do_sys_openat2 /pid == $1/ { printf("in %s", str(args.filename)) }
         kretprobe:do_sys_openat2 /pid == $1/ { printf("out %s", str(args.filename)) }

@@ -79,9 +79,10 @@ def test_a_function_of_a_module_by_its_module_and_without() -> None:
         kprobe:{module}:{function[:-2]}* /pid == $1/ {{ @wild[probe] = count() }}
     """
     done = trace(text, lambda: [os.stat(path) for path in ("/etc/hostname", __file__)])
-    hits = done.maps["@bare"][()]
+    hits = done.maps["@bare"][None]
     assert hits >= 1
-    assert done.maps["@"] == {(f"kprobe:{module}:{function}", function): hits}
+    ((key, count),) = done.maps["@"].items()
+    assert (key[0], str(key[1]), count) == (f"kprobe:{module}:{function}", function, hits)
     assert done.maps["@r"] == {(0, True): hits}
     assert done.maps["@wild"][f"kprobe:{module}:{function}"] == hits
 
@@ -115,8 +116,8 @@ def test_a_wildcard_is_one_link_where_the_kernel_has_such_links(provider: str) -
     else:
         assert [row["type"] for row in done.result] == ["perf_event"] * len(names)
     fired = {name.partition(":")[2]: count for name, count in done.maps["@"].items()}
-    assert fired["do_nanosleep"] == fired["hrtimer_nanosleep"] == 1
-    assert done.maps["@func"] == fired and set(fired) <= set(names)
+    assert fired["do_nanosleep"] == fired["hrtimer_nanosleep"] >= 1  # waiting for bpftool sleeps, too
+    assert {str(func): count for func, count in done.maps["@func"].items()} == fired and set(fired) <= set(names)
 
 
 def test_wildcards_can_be_in_any_place() -> None:

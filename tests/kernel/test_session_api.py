@@ -151,20 +151,24 @@ def test_probes_are_listed() -> None:
 def test_the_example_prints_names_of_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = threading.Event()
+    attached = threading.Event()
+    attach = trapline.Session.attach
+
+    def attach_and_tell(session: trapline.Session) -> int:
+        count = attach(session)
+        attached.set()
+        return count
 
     def open_files() -> None:
-        while not done.wait(0.05):
+        assert attached.wait(scaled(30))
+        for _ in range(5):
             (tmp_path / "opened by the test").touch()
 
+    monkeypatch.setattr(trapline.Session, "attach", attach_and_tell)
     monkeypatch.setattr(sys, "argv", ["files.py", str(scaled(0.3))])
     opener = threading.Thread(target=open_files)
     opener.start()
-    threading.Timer(scaled(1.5), done.set).start()
-    try:
-        runpy.run_path(str(EXAMPLES / "files.py"), run_name="__main__")
-    finally:
-        done.set()
-        opener.join(10)
+    runpy.run_path(str(EXAMPLES / "files.py"), run_name="__main__")
+    opener.join(10)
     comm = Path("/proc/self/comm").read_text().strip()
     assert f"{ME} {comm} {tmp_path / 'opened by the test'}" in capsys.readouterr().out.splitlines()
