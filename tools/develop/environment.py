@@ -98,7 +98,8 @@ def _install_packages(names: list[str]) -> None:
     if os.geteuid() != 0:
         raise StepError(f"not root, so Debian packages cannot be installed. Run: sudo {' '.join(command)}")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    hint = "Is the network up? make needs it the first time"
+    # The 6.12 kernel comes with Debian 12's security updates, which debootstrap leaves out of the sources.
+    hint = "Is the network up, and are the security updates (bookworm-security) among apt's sources?"
     run_step("apt-get update", ["apt-get", "update"], env=env, hint=hint)
     run_step(f"apt-get install {' '.join(missing)}", command, env=env, hint=hint)
 
