@@ -30,7 +30,9 @@ def _redirected(number: int, path: Path) -> Iterator[None]:
     stream = getattr(sys, name)
     stream.flush()
     saved = os.dup(number)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+    # O_APPEND: a traced command shares this file, and copy_file_range (cat of coreutils 9) moves a shared
+    # offset without the lock that write takes: its output would overwrite ours.
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC)
     try:
         os.dup2(target, number)
         os.close(target)
