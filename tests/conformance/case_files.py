@@ -21,7 +21,7 @@ from pathlib import Path
 CASES = Path(__file__).parent / "cases"
 # Words that may come several times are kept as lists.
 KEYS = ("NAME", "PROG", "FILE", "RUN", "ARGS", "COMMAND", "ENV", "EXPECT", "EXPECT_FILE", "EXIT", "LIMIT", "PROCESS")
-LISTS = ("EXPECT_REGEX", "STDERR_REGEX", "NOT_REGEX", "NEEDS")
+LISTS = ("EXPECT_REGEX", "STDERR_REGEX", "NOT_REGEX", "NEEDS", "ROWS")
 
 
 _ADDRESS = re.compile(r"\{address:(\w+)\}")
@@ -54,6 +54,11 @@ class Case:
     def needs(self) -> tuple[str, ...]:
         """The features of tests/harness/features.py that it needs."""
         return tuple(word for line in self.lists.get("NEEDS", ()) for word in line.split())
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows of rows.txt that it shows."""
+        return tuple(word for line in self.lists.get("ROWS", ()) for word in line.split())
 
     @property
     def exit_code(self) -> int:
