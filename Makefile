@@ -6,7 +6,7 @@ DEVELOP = $(PYTHON) -m tools.develop
 
 help:
 	@echo "make demo    run the three examples on real kernel probes (sets up what they need)"
-	@echo "make test    every check and test, on this machine and in guests with kernels 6.1 and 6.12"
+	@echo "make test    every check and test, on this machine and in guests with kernels 6.1, 6.12 and Debian sid's"
 	@echo "make check   lint, types and layers only"
 	@echo "make setup   install everything that make test needs"
 	@echo "make clean   remove the virtual environment and what was built"

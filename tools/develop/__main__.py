@@ -20,7 +20,7 @@ def main() -> int:
     check = tasks.add_parser("check", help="lint, types and layers")
     check.add_argument("--no-setup", action="store_true", help="take the tools as they are (for hooks)")
     test = tasks.add_parser("test", help="every check and test, on the host and in a guest of every kernel")
-    test.add_argument("--kernel", action="append", help="only these guests (default: 6.1 and 6.12)")
+    test.add_argument("--kernel", action="append", help="only these guests (default: 6.1, 6.12 and sid)")
     test.add_argument("--no-host", action="store_true", help="only the guests")
     test.add_argument("--no-guests", action="store_true", help="only the checks and the tests on the host")
     options = parser.parse_args()

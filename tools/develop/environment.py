@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from tools.develop.run import REPO, StepError, clean_environment, run_step, say
+from tools.develop.sid_kernel import install_sid_kernel
 
 # A developer who has an environment already names it here; set-up leaves it alone.
 _GIVEN_VENV = os.environ.get("TRAPLINE_VENV")
@@ -24,7 +25,7 @@ VENV = Path(_GIVEN_VENV) if _GIVEN_VENV else REPO / ".venv"
 PEERS = Path(os.environ.get("TRAPLINE_PEERS", "/var/lib/trapline-peers"))
 MIRROR = os.environ.get("TRAPLINE_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 
-_GUEST_PACKAGES = ("qemu-system-x86", "busybox-static", "zstd")
+_GUEST_PACKAGES = ("qemu-system-x86", "busybox-static", "zstd", "kmod")
 _KERNEL_PACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 _TEST_PACKAGES = ("bpftool", "debootstrap", "procps")
 _PEER_PACKAGES = ("bpftrace", "python3-bpfcc")
@@ -39,16 +40,24 @@ class Needs:
     extras: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     peers: bool = False
+    sid_kernel: bool = False
 
 
 RUN = Needs()
 CHECK = Needs(extras=("dev",))
-TEST = Needs(extras=("dev",), packages=(*_GUEST_PACKAGES, *_KERNEL_PACKAGES.values(), *_TEST_PACKAGES), peers=True)
+TEST = Needs(
+    extras=("dev",),
+    packages=(*_GUEST_PACKAGES, *_KERNEL_PACKAGES.values(), *_TEST_PACKAGES),
+    peers=True,
+    sid_kernel=True,
+)
 
 
 def guest_needs(kernel: str) -> Needs:
     """Return what it takes to run trapline in a guest of one kernel."""
-    return Needs(packages=(*_GUEST_PACKAGES, _KERNEL_PACKAGES.get(kernel, f"linux-image-{kernel}-amd64")))
+    if kernel in _KERNEL_PACKAGES:
+        return Needs(packages=(*_GUEST_PACKAGES, _KERNEL_PACKAGES[kernel]))
+    return Needs(packages=(*_GUEST_PACKAGES, "debootstrap"), peers=True, sid_kernel=True)
 
 
 def set_up(needs: Needs) -> None:
@@ -68,6 +77,8 @@ def set_up(needs: Needs) -> None:
     _install_venv(needs.extras)
     if needs.peers:
         _install_peers()
+    if needs.sid_kernel:
+        install_sid_kernel(PEERS / "sid", PEERS / "kernels")
 
 
 def mount_tracefs() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from tools.develop.environment import PEERS, TEST, compile_sources, mount_tracefs, set_up, venv_program
 from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 
-KERNELS = ("6.1", "6.12")
+# "sid" is whatever kernel Debian sid had at set-up: 7.2 or newer.
+KERNELS = ("6.1", "6.12", "sid")
 RESULTS = REPO / "build" / "guest"
 _GUEST_TIMEOUT_S = 35 * 60
 _HOST_TIMEOUT_S = 20 * 60
@@ -94,55 +96,49 @@ def _run_on_host() -> Tally:
 
 
 def _run_in_guests(kernels: list[str]) -> list[Tally]:
-    """Run the kernel tests in one guest per kernel, the guests side by side: each is mostly one busy thread."""
-    running = []
-    for kernel in kernels:
-        results, log = RESULTS / f"{kernel}.json", RESULTS / f"{kernel}.log"
-        results.unlink(missing_ok=True)
-        tests = [name for name in _GUEST_TESTS if any((REPO / name).rglob("test_*.py"))]
-        if not tests:
-            say("there are no kernel tests")
-            return []
-        environment = [f"--env={name}={value}" for name, value in _environment(results).items()]
-        environment.append(f"--env=PATH={venv_program('')}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
-        environment.append("--env=HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis")
-        guest = [
-            sys.executable,
-            "-m",
-            "tools.guest",
-            "run",
-            "-v",
-            f"--kernel={kernel}",
-            f"--timeout={_GUEST_TIMEOUT_S}",
-        ]
-        pytest = ["--", str(venv_program("pytest")), "-v", "-p", "no:cacheprovider", "-rs", *tests]
-        say(f"tests in a guest with kernel {kernel}; output in {log.relative_to(REPO)}")
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [*guest, *environment, f"--cwd={REPO}", *pytest],
-                cwd=REPO,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-        running.append((kernel, process, results, log))
-    tallies = []
+    """Run the kernel tests in one guest per kernel, as many side by side as there are CPUs: each is one busy thread."""
+    tests = [name for name in _GUEST_TESTS if any((REPO / name).rglob("test_*.py"))]
+    if not tests:
+        say("there are no kernel tests")
+        return []
+    running: list[subprocess.Popen[bytes]] = []
+    pool = ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(kernels))))
     try:
-        for kernel, process, results, log in running:
-            code = _wait_with_signs_of_life(kernel, process, log)
-            tally = _read_tally(f"{kernel} (guest)", results)
-            if code and not tally.failures:
-                tally.failures.append(f"the run in the guest ended with exit code {code}")
-            if tally.failures:
-                print(f"---- the end of {log.relative_to(REPO)}:")
-                print("\n".join(log.read_text(errors="replace").splitlines()[-120:]), flush=True)
-            tallies.append(tally)
+        return list(pool.map(lambda kernel: _run_in_guest(kernel, tests, running), kernels))
     finally:
-        for _, process, _, _ in running:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in running:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-    return tallies
+
+
+def _run_in_guest(kernel: str, tests: list[str], running: list[subprocess.Popen[bytes]]) -> Tally:
+    results, log = RESULTS / f"{kernel}.json", RESULTS / f"{kernel}.log"
+    results.unlink(missing_ok=True)
+    environment = [f"--env={name}={value}" for name, value in _environment(results).items()]
+    environment.append(f"--env=PATH={venv_program('')}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
+    environment.append("--env=HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis")
+    guest = [sys.executable, "-m", "tools.guest", "run", "-v", f"--kernel={kernel}", f"--timeout={_GUEST_TIMEOUT_S}"]
+    pytest = ["--", str(venv_program("pytest")), "-v", "-p", "no:cacheprovider", "-rs", *tests]
+    say(f"tests in a guest with kernel {kernel}; output in {log.relative_to(REPO)}")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*guest, *environment, f"--cwd={REPO}", *pytest],
+            cwd=REPO,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    running.append(process)
+    code = _wait_with_signs_of_life(kernel, process, log)
+    tally = _read_tally(f"{kernel} (guest)", results)
+    if code and not tally.failures:
+        tally.failures.append(f"the run in the guest ended with exit code {code}")
+    if tally.failures:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-120:])
+        print(f"---- the end of {log.relative_to(REPO)}:\n{end}", flush=True)
+    return tally
 
 
 def _wait_with_signs_of_life(kernel: str, process: subprocess.Popen[bytes], log: Path) -> int:

@@ -33,6 +33,7 @@ $b mount -t tmpfs -o mode=1777 tmp /new/tmp
 $b mount -t tmpfs run /new/run
 $b mkdir -p /new%(repo)s /new%(results)s /new/tmp/home
 %(live)s
+%(modules)s
 mount_host results /new%(results)s rw,cache=mmap
 $b mount --move /dev /new/dev
 $b mount --move /proc /new/proc
@@ -100,6 +101,7 @@ def write_initramfs(kernel: Kernel, layout: Layout, target: Path, msize: int = 5
         "repo": layout.repo,
         "results": layout.results,
         "live": "\n".join(live),
+        "modules": _modules_mount(kernel),
         "python": layout.python,
         "agent": Path(__file__).with_name("agent.py"),
         "options": f"{int(layout.hold)} {layout.idle_s}",
@@ -115,6 +117,14 @@ def write_initramfs(kernel: Kernel, layout: Layout, target: Path, msize: int = 5
         archive.add(f"modules/{name}", 0o100644, read_module(path))
     archive.add("modules/order", 0o100644, "\n".join(names).encode())
     target.write_bytes(archive.finish())
+
+
+def _modules_mount(kernel: Kernel) -> str:
+    """Return the command that puts a kernel's module tree where modprobe looks for it."""
+    place = f"/new/lib/modules/{kernel.release}"
+    if Path("/lib/modules", kernel.release).exists():
+        return ""
+    return f"$b mkdir -p {place} && $b mount -o bind /new{kernel.modules} {place}"
 
 
 class _Archive:

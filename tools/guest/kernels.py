@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import re
 import shutil
 import struct
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from tools.guest.errors import GuestError
 
+# Kernels that are not installed: a folder for each, its module tree with its image.
+LOOSE_KERNELS = Path(os.environ.get("TRAPLINE_PEERS", "/var/lib/trapline-peers"), "kernels")
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -19,8 +23,8 @@ class Kernel:
 
     Attributes:
         release: what ``uname -r`` prints in the guest.
-        image: the bzImage, ``/boot/vmlinuz-RELEASE``.
-        modules: its module tree, ``/lib/modules/RELEASE``.
+        image: the bzImage, ``/boot/vmlinuz-RELEASE`` when it is installed.
+        modules: its module tree, ``/lib/modules/RELEASE`` when it is installed.
     """
 
     release: str
@@ -28,23 +32,37 @@ class Kernel:
     modules: Path
 
 
-def find_kernel(name: str, boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")) -> Kernel:
-    """Return the newest installed kernel that a name selects.
+def find_kernel(
+    name: str,
+    boot: Path = Path("/boot"),
+    modules: Path = Path("/lib/modules"),
+    loose: Path = LOOSE_KERNELS,
+) -> Kernel:
+    """Return the newest kernel that a name selects.
 
     Args:
-        name: a series (``6.1``, ``6.12``) or a full release (``6.1.0-56-amd64``).
+        name: a series (``6.1``, ``6.12``), a full release (``6.1.0-56-amd64``), or ``sid``, the kernel that set-up put
+            beside the peers.
         boot: where images are.
         modules: where module trees are.
+        loose: where kernels are that are not installed.
 
     Raises:
         GuestError: none is installed.
     """
-    found = []
-    for image in boot.glob("vmlinuz-*"):
-        release = image.name.removeprefix("vmlinuz-")
-        if release == name or re.match(re.escape(name) + r"(?![0-9])", release):
-            found.append(Kernel(release, image, modules / release))
-    found = [kernel for kernel in found if kernel.modules.is_dir()]
+    installed = [
+        Kernel(release, image, modules / release)
+        for image in boot.glob("vmlinuz-*")
+        if (modules / (release := image.name.removeprefix("vmlinuz-"))).is_dir()
+    ]
+    others = [Kernel(image.parent.name, image, image.parent) for image in loose.glob("*/vmlinuz")]
+    if name == "sid":
+        found = others
+    else:
+        pattern = re.compile(re.escape(name) + r"(?![0-9])")
+        found = [kernel for kernel in installed + others if kernel.release == name or pattern.match(kernel.release)]
+    if not found and not re.match(r"6\.", name):
+        raise GuestError(f"no kernel {name} in {boot} or {loose}; `make setup` puts Debian sid's there")
     if not found:
         package = "linux-image-amd64" if name == "6.1" else f"linux-image-{name}-amd64"
         raise GuestError(f"no kernel {name} in {boot}; install one with: apt-get install {package}")

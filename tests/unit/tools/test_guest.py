@@ -32,10 +32,23 @@ def test_find_kernel_takes_the_newest_of_a_series(tmp_path: Path, name: str, exp
     assert find_kernel(name, tmp_path / "boot", tmp_path / "modules").release == expected
 
 
-def test_find_kernel_says_what_to_install(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["sid", "7.2", "7.2.13+deb14-amd64"])
+def test_find_kernel_finds_one_that_is_not_installed(tmp_path: Path, name: str) -> None:
     install(tmp_path, "6.12.117+deb12-amd64")
-    with pytest.raises(GuestError, match=r"apt-get install linux-image-amd64"):
-        find_kernel("6.1", tmp_path / "boot", tmp_path / "modules")
+    folder = tmp_path / "loose" / "7.2.13+deb14-amd64"
+    folder.mkdir(parents=True)
+    (folder / "vmlinuz").write_bytes(b"image")
+    kernel = find_kernel(name, tmp_path / "boot", tmp_path / "modules", tmp_path / "loose")
+    assert kernel == Kernel("7.2.13+deb14-amd64", folder / "vmlinuz", folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("6.1", "apt-get install linux-image-amd64"), ("sid", "make setup"), ("7.2", "make setup")]
+)
+def test_find_kernel_says_what_to_install(tmp_path: Path, name: str, hint: str) -> None:
+    install(tmp_path, "6.12.117+deb12-amd64")
+    with pytest.raises(GuestError, match=hint):
+        find_kernel(name, tmp_path / "boot", tmp_path / "modules", tmp_path / "loose")
 
 
 def bz_image(payload: bytes) -> bytes:
@@ -117,6 +130,7 @@ def test_initramfs_is_an_archive_that_cpio_reads(tmp_path: Path, live: bool) -> 
     assert ("mount_host repo /new/r ro" in init) == live
     assert "mount_host results /new/r/out rw" in init
     assert init.rstrip().endswith("agent.py 1 7")
+    assert f"mount -o bind /new{kernel.modules} /new/lib/modules/1" in init
 
 
 def test_decoder_takes_frames_in_any_pieces() -> None:
