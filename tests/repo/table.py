@@ -7,6 +7,7 @@ from __future__ import annotations
 
 _DATA = ("errors", "source")
 _COMPILER = ("ir", "btf", "abi", *_DATA)
+_FRONTEND = ("clang", *_COMPILER)
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
@@ -17,8 +18,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "syscall": ("abi", "errors"),
     "kernel": ("syscall", *_COMPILER),
     "codegen": _COMPILER,
-    "frontends.bpftrace": _COMPILER,
-    "frontends.bcc_c": _COMPILER,
+    "clang": _DATA,
+    "frontends.bpftrace": _FRONTEND,
+    "frontends.bcc_c": _FRONTEND,
     "runtime": ("kernel", "codegen", "syscall", *_COMPILER),
     "engine": ("runtime", "kernel", "codegen", "syscall", *_COMPILER),
     "bcc": ("engine", "runtime", "frontends.bcc_c", "abi", *_DATA),
@@ -29,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Outside modules that only one package may use.
 ONLY_USER = {
     "llvmlite": "codegen",
-    "clang": "frontends.bcc_c",
+    "clang": "clang",
     "mmap": "syscall",
 }
 

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trapline.clang.libclang import Api, parse_text
+from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
-from trapline.frontends.bcc_c.libclang import Api, parse_text
 from trapline.frontends.bcc_c.lower_programs import lower_program
 from trapline.frontends.bcc_c.lowerer import Unit
 from trapline.frontends.bcc_c.messages import diagnose, find_clashes, warn_unknown_configs
 from trapline.frontends.bcc_c.naming import describe_program
 from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
 from trapline.frontends.bcc_c.read_declarations import Declarations, read_declarations
-from trapline.frontends.bcc_c.read_types import TypeReader
 from trapline.frontends.bcc_c.reading import MAX_DEPTH, Reader
 from trapline.frontends.bcc_c.result import COptions, CResult, TableInfo
 from trapline.frontends.bcc_c.scan import scan_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trapline.abi.helper_ids import HELPERS
+from trapline.clang.ctype import CArray, CInt, CPointer, CRecord, CType, CVoid
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CArray, CInt, CPointer, CRecord, CType, CVoid
 from trapline.frontends.bcc_c.lowerer import Frame, Lowerer, ir_type, is_scalar
 from trapline.ir import function as f
 from trapline.ir.types import I8, I32, I64, Int, Ptr, Space

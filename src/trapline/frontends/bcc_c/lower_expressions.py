@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trapline.clang.ctype import INT, CArray, CInt, CPointer, CRecord, CType, CVoid, common_type, promote
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import INT, CArray, CInt, CPointer, CRecord, CType, CVoid, common_type, promote
 from trapline.frontends.bcc_c.lower_initialisers import initialise, static_place
 from trapline.frontends.bcc_c.lowerer import INFER, Lowerer, Place, ir_type, is_scalar
 from trapline.ir import function as f

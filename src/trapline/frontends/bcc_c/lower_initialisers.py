@@ -5,8 +5,8 @@ An object with a braced initialiser is zeroed as a whole first, padding included
 
 from __future__ import annotations
 
+from trapline.clang.ctype import CArray, CField, CInt, CRecord, CType
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CArray, CField, CInt, CRecord, CType
 from trapline.frontends.bcc_c.lowerer import Lowerer, Place, is_scalar
 from trapline.ir import function as f
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trapline.clang.ctype import LONG, ULONG, CInt, CPointer, CVoid
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import LONG, ULONG, CInt, CPointer, CVoid
 from trapline.frontends.bcc_c.lower_calls import VALUE_CALL, bind_parameter
 from trapline.frontends.bcc_c.lower_expressions import PLACES, VALUES
 from trapline.frontends.bcc_c.lower_statements import STATEMENTS

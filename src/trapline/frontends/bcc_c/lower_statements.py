@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trapline.clang.ctype import CInt, CRecord, CVoid, has_padding, promote
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CInt, CRecord, CVoid, has_padding, promote
 from trapline.frontends.bcc_c.lower_expressions import branch
 from trapline.frontends.bcc_c.lower_initialisers import initialise
 from trapline.frontends.bcc_c.lowerer import Lowerer, ir_type, is_scalar

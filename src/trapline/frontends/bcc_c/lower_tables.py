@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trapline.clang.ctype import CInt, CPointer, CVoid
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CInt, CPointer, CVoid
 from trapline.frontends.bcc_c.lower_calls import call_helper, strip_casts
 from trapline.frontends.bcc_c.lowerer import Lowerer
 from trapline.frontends.bcc_c.result import IntC, TableInfo

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from trapline.clang.ctype import CArray, CField, CInt, CPointer, CRecord, CType
 from trapline.errors import InternalError, UnsupportedError
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CArray, CField, CInt, CPointer, CRecord, CType
 from trapline.frontends.bcc_c.reading import unsupported
 from trapline.frontends.bcc_c.result import TableInfo
 from trapline.frontends.bcc_c.statics import Statics

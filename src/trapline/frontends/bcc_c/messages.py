@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from trapline.frontends.bcc_c.libclang import MAIN
+from trapline.clang.libclang import MAIN
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.source import Diagnostic, Severity, Source, Span
 

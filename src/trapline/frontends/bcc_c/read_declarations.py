@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from trapline.clang.libclang import Cursor
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.libclang import Cursor
 from trapline.frontends.bcc_c.read_statements import read_statement, read_variable
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.frontends.bcc_c.result import TableInfo

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from trapline.clang.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType, CVoid
+from trapline.clang.libclang import Cursor, decode_string
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType, CVoid
-from trapline.frontends.bcc_c.libclang import Cursor, decode_string
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.records import replace
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from trapline.clang.libclang import Cursor
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.libclang import Cursor
 from trapline.frontends.bcc_c.read_expressions import note_change, read_expression
 from trapline.frontends.bcc_c.reading import Reader
 

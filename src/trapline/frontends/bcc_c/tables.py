@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trapline.clang import ctype as c
+from trapline.clang.libclang import Cursor
 from trapline.errors import SemanticError
-from trapline.frontends.bcc_c import ctype as c
 from trapline.frontends.bcc_c import result as r
 from trapline.frontends.bcc_c import tree
-from trapline.frontends.bcc_c.libclang import Cursor
 from trapline.frontends.bcc_c.prelude.maps import MARKER
 from trapline.frontends.bcc_c.read_expressions import read_expression
 from trapline.frontends.bcc_c.reading import Reader

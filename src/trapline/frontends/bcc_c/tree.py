@@ -6,7 +6,7 @@ once and lowered as often as they are called (every static function is inlined, 
 
 from __future__ import annotations
 
-from trapline.frontends.bcc_c.ctype import CField, CType
+from trapline.clang.ctype import CField, CType
 from trapline.records import field, record
 
 SpanT = tuple[int, int]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from trapline.abi.tracepoint import TracepointFormat
 from trapline.btf import types as t
 from trapline.btf.header import header_for_identifiers
-from trapline.frontends.bcc_c.prelude.kernel import MACROS, TYPEDEF_NAMES, TYPEDEFS
+from trapline.clang.kernel_names import MACROS, TYPEDEF_NAMES, TYPEDEFS
 from trapline.frontends.bcc_c.prelude.maps import MAPS
 from trapline.frontends.bcc_c.prelude.probes import CONTEXTS, PROBES, register_macros, register_struct
 from trapline.frontends.bcc_c.prelude.prototypes import helper_prototypes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from trapline.clang import ctype as c
+from trapline.clang.libclang import Api, Cursor
 from trapline.errors import InternalError
-from trapline.frontends.bcc_c import ctype as c
-from trapline.frontends.bcc_c.libclang import Api, Cursor
 
 _INTEGER_KINDS = {
     "BOOL": "_Bool",
