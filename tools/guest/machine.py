@@ -215,11 +215,11 @@ class Guest:
 
     def _wait_for_boot(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        while not (self._state / CONTROL).exists():
+        self._control = socket.socket(socket.AF_UNIX)
+        # QEMU makes the socket first and listens to it later.
+        while self._control.connect_ex(str(self._state / CONTROL)):
             self._check_alive(deadline, "QEMU did not start")
             time.sleep(0.02)
-        self._control = socket.socket(socket.AF_UNIX)
-        self._control.connect(str(self._state / CONTROL))
         greeting = channel.HELLO + secrets.token_bytes(channel.NONCE_SIZE)
         self._control.sendall(greeting)
         self._control.settimeout(0.5)
