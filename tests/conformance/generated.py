@@ -6,24 +6,10 @@ in one script, each in its own block.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-_MAP = re.compile(r"@(?=[A-Za-z_])")
-
-
-@dataclass(frozen=True)
-class Body:
-    """One program: the statements of a ``BEGIN`` block, and the area that it belongs to."""
-
-    area: str
-    text: str
-
-    def prefixed(self, number: int) -> str:
-        """Return the text with map names that no other body of a script has."""
-        return _MAP.sub(f"@m{number}_", self.text)
-
+from tests.conformance.body import Body
+from tests.conformance.generated_functions import make_function_bodies
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
@@ -42,6 +28,7 @@ def make_bodies() -> list[Body]:
         *_maps(),
         *_histograms(),
         *_aggregates(),
+        *make_function_bodies(),
     ]
 
 

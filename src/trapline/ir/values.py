@@ -132,6 +132,14 @@ class ProbeNameV:
 
 
 @record(frozen=True)
+class NameV:
+    """A number (s64) shown as its name in a `table` of `trapline.abi.number_names`."""
+
+    table: str
+    size: int = 8
+
+
+@record(frozen=True)
 class ArrayV:
     """`count` elements one after the other."""
 
@@ -262,6 +270,7 @@ Value = (
     | TimestampV
     | CgroupPathV
     | ProbeNameV
+    | NameV
     | ArrayV
     | TupleV
     | RecordV

@@ -202,6 +202,13 @@ def _probe_name(value: v.ProbeNameV, namer: Namer) -> Decoder:
     return lambda buffer, offset: namer.probe_name(number(buffer, offset))
 
 
+def _number_name(value: v.NameV, namer: Namer) -> Decoder:
+    from trapline.abi.number_names import number_name  # few programs need it
+
+    number, table = _int(v.IntV(8), namer), value.table
+    return lambda buffer, offset: number_name(table, number(buffer, offset))
+
+
 def _array(value: v.ArrayV, namer: Namer) -> Decoder:
     element, count = value.element, value.count
     if isinstance(element, v.IntV) and int_code(element.size, element.signed):
@@ -252,6 +259,7 @@ _MAKERS: dict[type, Callable[[Any, Namer], Decoder]] = {
     v.TimestampV: _timestamp,
     v.CgroupPathV: _cgroup_path,
     v.ProbeNameV: _probe_name,
+    v.NameV: _number_name,
     v.ArrayV: _array,
     v.TupleV: _tuple,
     v.RecordV: _record,

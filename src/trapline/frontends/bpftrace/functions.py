@@ -9,6 +9,8 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.builtins import read_stack, store_usym
 from trapline.frontends.bpftrace.functions_output import OUTPUT_FUNCTIONS
+from trapline.frontends.bpftrace.functions_strings import STRING_FUNCTIONS
+from trapline.frontends.bpftrace.memory import check_pointer, pointer_of
 from trapline.frontends.bpftrace.tables import MANY, Function
 from trapline.ir.function import Convert, Op
 from trapline.ir.types import I32, I64, Space
@@ -44,24 +46,13 @@ def _all(typer: ExpressionTyper, call: ast.Call) -> list[t.Type]:
 # ---------------------------------------------------------------- memory
 
 
-def _check_pointer(typer: ExpressionTyper, call: ast.Call, kind: t.Type) -> bool:
-    if isinstance(kind, t.UnknownT):
-        return False
-    if not isinstance(kind, t.IntT | t.PtrT | t.ArrayT | t.StringT | t.ContextT):
-        typer.error(
-            f"{call.name}() expects an integer or a pointer type as first argument ({kind} provided)", call.span
-        )
-        return False
-    return True
-
-
 def _check_str(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     first = call.args[0]
     literal = typer.literal_string(call)
     if literal is not None:
         typer.type_of(first)
         return t.StringT(len(literal) + 1)
-    ok = _check_pointer(typer, call, typer.type_of(first))
+    ok = check_pointer(typer, call, typer.type_of(first))
     limit = typer.knowledge.config.integer("max_strlen")
     if len(call.args) == 2:
         typer.integer_of(call.args[1], "the length of str()")
@@ -75,18 +66,6 @@ def _check_str(typer: ExpressionTyper, call: ast.Call) -> t.Type:
                 )
             limit = min(limit, length + 1)
     return t.StringT(limit) if ok else t.UNKNOWN
-
-
-def pointer_of(low: Lowerer, node: ast.Expr) -> Op:
-    """Return a pointer that an argument names: as the address of memory of the kernel or a process."""
-    kind = low.type(node)
-    if isinstance(kind, t.ArrayT | t.StringT):
-        return low.address(node)
-    value = low.number(node)
-    if isinstance(kind, t.PtrT) and kind.space is Space.USER:
-        return low.b.to_pointer(value, Space.USER)
-    # Few kernels tag user pointers in their types: the address itself tells which of both it is.
-    return low.b.to_pointer(value, Space.USER if low.site.user else Space.UNKNOWN)
 
 
 def _lower_str(low: Lowerer, call: ast.Call, target: Op | None) -> None:
@@ -107,7 +86,7 @@ def _lower_str(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 
 def _check_buf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kind = typer.type_of(call.args[0])
-    ok = _check_pointer(typer, call, kind)
+    ok = check_pointer(typer, call, kind)
     limit = typer.knowledge.config.integer("max_strlen") - 4
     if len(call.args) == 2:
         typer.integer_of(call.args[1], "the length of buf()")
@@ -319,7 +298,7 @@ def _check_macaddr(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kind = typer.type_of(call.args[0])
     if isinstance(kind, t.ArrayT | t.StringT) and kind.size < 6:
         return typer.error("macaddr() expects 6 bytes", call.span)
-    return t.MacT() if _check_pointer(typer, call, kind) else t.UNKNOWN
+    return t.MacT() if check_pointer(typer, call, kind) else t.UNKNOWN
 
 
 def _lower_macaddr(low: Lowerer, call: ast.Call, target: Op | None) -> None:
@@ -415,8 +394,8 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 
 
 _LATER = (
-    "assert static_assert fail debugf path cgroupid uaddr percpu_kaddr memcmp strlen strcap strstr strcontains"
-    " str_concat strerror signal_name syscall_name write_user skboutput socket_cookie is_err is_ptr is_array is_str"
+    "assert static_assert fail debugf path cgroupid uaddr percpu_kaddr "
+    " write_user skboutput socket_cookie is_err is_ptr is_array is_str"
     " is_integer is_unsigned_integer is_literal"
     " container_of kfunc_exist kfunc_allowed getopt unwatch find dw_ustack pton"
 )
@@ -425,6 +404,7 @@ FUNCTIONS: dict[str, Function] = {
     row.name: row
     for row in (
         *OUTPUT_FUNCTIONS,
+        *STRING_FUNCTIONS,
         Function("bswap", 1, 1, _check_bswap, _lower_bswap, "bswap(n): reverse the bytes"),
         Function("buf", 1, 2, _check_buf, _lower_buf, "buf(p[, n]): bytes of memory"),
         Function(

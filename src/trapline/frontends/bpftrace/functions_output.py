@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.formats import check_format
+from trapline.frontends.bpftrace.lower_base import Part
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.frontends.bpftrace.tables import MANY, Function
 from trapline.ir import spec
@@ -45,12 +47,25 @@ def _check_printf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
 def _lower_printf(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     format_ = (low.typer.literal_string(call.args[0]) or b"").decode("utf-8", "surrogateescape")
     nodes = call.args[1:]
-    kinds = [_printed(low.type(n)) for n in nodes]
+    parts = _parts(low, nodes)
+    kinds = [part[1] if isinstance(part, tuple) else _printed(low.type(part)) for part in parts]
     fields, size = low.plan_fields(kinds, [n.span.text for n in nodes])
     event = spec.PrintfEvent(format_, fields, size, _STREAMS[call.name], (call.span.start, call.span.end))
-    parts = low.scalars_first(nodes)
+    parts = low.scalars_first(parts)
     with low.record(event) as record:
         low.fill_fields(record, fields, kinds, parts)
+
+
+def _parts(low: Lowerer, nodes: Sequence[ast.Expr]) -> list[Part]:
+    """Return what is sent of each value: of some functions' results something smaller."""
+    parts: list[Part] = []
+    for node in nodes:
+        row = low.knowledge.functions.get(node.name) if isinstance(node, ast.Call) else None
+        if row is not None and row.printed is not None and isinstance(node, ast.Call):
+            parts.append(row.printed(low, node))
+        else:
+            parts.append(node)
+    return parts
 
 
 def _printed(kind: t.Type) -> t.Type:
@@ -102,9 +117,10 @@ def _lower_print(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     if isinstance(node, ast.MapElement):
         _print_element(low, node, kind)
         return
-    kind = t.decay(kind)
+    parts = _parts(low, [node])
+    kind = t.decay(parts[0][1] if isinstance(parts[0], tuple) else kind)
     (field,), size = low.plan_fields([kind], [node.span.text])
-    parts = low.scalars_first([node])
+    parts = low.scalars_first(parts)
     with low.record(spec.PrintValueEvent(field, size)) as record:
         low.fill_fields(record, [field], [kind], parts)
 

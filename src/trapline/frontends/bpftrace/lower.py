@@ -252,6 +252,7 @@ def _lower_site(typed: TypedSite, module: ModuleBuilder, number: int) -> None:
             label=site.label,
             expected_attach=site.expected_attach,
             span=(site.point.span.start, body.end),
+            subprograms=tuple(low.subprograms.values()),
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from trapline.errors import InternalError
@@ -13,7 +13,7 @@ from trapline.frontends.bpftrace.module_builder import ModuleBuilder
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.ir import spec
 from trapline.ir.builder import Builder
-from trapline.ir.function import Op
+from trapline.ir.function import Function, Op
 from trapline.ir.types import I8, I32, I64, Int, Ptr, Space, integer
 
 Part = ast.Expr | tuple[Op, t.Type]
@@ -40,6 +40,13 @@ class LowererBase:
         self.stash: Op | None = None
         self.stash_slots: dict[str, int] = {}
         self.name_index = 0
+        self.subprograms: dict[str, Function] = {}
+
+    def add_subprogram(self, name: str, build: Callable[[str], Builder]) -> str:
+        """Add a function that the program calls (once); return its name."""
+        if name not in self.subprograms:
+            self.subprograms[name] = build(name).finish()
+        return name
 
     # -- types
 

@@ -39,6 +39,8 @@ def value_of(type_: t.Type, depth: int = 0) -> v.Value | None:
     if isinstance(type_, t.StackT):
         return v.StackV(type_.kernel, type_.limit, type_.mode)
     if isinstance(type_, t.WordT):
+        if type_.kind == "name":
+            return v.NameV(type_.format)
         return v.TimestampV(type_.format) if type_.kind == "timestamp" else _WORDS[type_.kind]
     if isinstance(type_, t.ArrayT):
         element = value_of(type_.element, depth + 1)

@@ -25,12 +25,16 @@ class Builtin:
         lower: gives its value; of a type that lives in memory, writes it to the target (third argument) and returns
             ``None``.
         doc: what it is, in a line.
+        gives: its type, as a reader of the reference wants to know it.
+        needs: which probes have it, or what the machine must have.
     """
 
     name: str
     check: Callable[[ExpressionTyper, ast.Identifier], t.Type]
     lower: Callable[[Lowerer, ast.Identifier, Op | None], Op | None]
     doc: str
+    gives: str = ""
+    needs: str = ""
 
 
 @record(frozen=True)
@@ -44,6 +48,9 @@ class Function:
         lower: like that of a `Builtin`; ``None`` for a call without a value.
         doc: signature and purpose, in a line.
         unsafe: needs ``--unsafe``.
+        needs: what the kernel must have beyond Linux 6.1, or which probes it works in.
+        when: ``probe`` (it runs in the probe), ``reader`` (user space acts on it later) or ``compile``.
+        printed: how printf() and print() send it, when that is cheaper than its value.
     """
 
     name: str
@@ -53,6 +60,9 @@ class Function:
     lower: Callable[[Lowerer, ast.Call, Op | None], Op | None]
     doc: str
     unsafe: bool = False
+    needs: str = ""
+    when: str = "probe"
+    printed: Callable[[Lowerer, ast.Call], tuple[Op, t.Type]] | None = None
 
 
 MANY = 127

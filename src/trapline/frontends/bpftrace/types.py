@@ -167,8 +167,8 @@ class TupleT:
 class WordT:
     """A u64 that the reader shows in its own way.
 
-    `kind` is ``ksym_t``, ``username_t``, ``timestamp``, ``cgroup_path_t`` or ``probe``; `format` belongs
-    to a timestamp.
+    `kind` is ``ksym_t``, ``username_t``, ``timestamp``, ``cgroup_path_t``, ``probe`` or ``name``; `format` is that of
+    a timestamp, or the table of a name.
     """
 
     kind: str

@@ -1,0 +1,20 @@
+"""A small program for comparisons: the statements of a ``BEGIN`` block."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_MAP = re.compile(r"@(?=[A-Za-z_])")
+
+
+@dataclass(frozen=True)
+class Body:
+    """One program: the statements of a ``BEGIN`` block, and the area that it belongs to."""
+
+    area: str
+    text: str
+
+    def prefixed(self, number: int) -> str:
+        """Return the text with map names that no other body of a script has."""
+        return _MAP.sub(f"@m{number}_", self.text)
