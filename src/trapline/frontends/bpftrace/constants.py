@@ -11,6 +11,14 @@ from trapline.frontends.bpftrace.btf_types import from_btf
 from trapline.frontends.bpftrace.knowledge import Knowledge
 
 ARG_N = re.compile(r"arg([0-9]+)")
+_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
 
 
 class ConstantReader:
@@ -21,6 +29,28 @@ class ConstantReader:
     def size_of(self, node: ast.Sizeof) -> int:
         """Return the bytes that ``sizeof`` asks for."""
         raise NotImplementedError
+
+    def offset_of(self, node: ast.Offsetof) -> int | None:
+        """Return the byte offset that ``offsetof`` asks for; ``None`` when there is no such field."""
+        raise NotImplementedError
+
+    def truth(self, node: ast.Expr) -> bool | None:
+        """Return the truth of a condition that is known at compile time."""
+        if isinstance(node, ast.String):
+            return bool(node.value)
+        if isinstance(node, ast.Unary) and node.op == "!" and not node.postfix:
+            inner = self.truth(node.operand)
+            return None if inner is None else not inner
+        if isinstance(node, ast.Binary) and node.op in ("&&", "||"):
+            left, right = self.truth(node.left), self.truth(node.right)
+            if left is None or right is None:
+                return None
+            return left and right if node.op == "&&" else left or right
+        if isinstance(node, ast.Binary) and node.op in _COMPARISONS:
+            one, two = self.constant(node.left), self.constant(node.right)
+            return None if one is None or two is None else _COMPARISONS[node.op](one, two)
+        value = self.constant(node)
+        return None if value is None else bool(value)
 
     def constant(self, node: ast.Expr) -> int | None:
         """Return the value of an integer expression that is known at compile time."""
@@ -35,11 +65,15 @@ class ConstantReader:
             return len(self.knowledge.options.positional)
         if isinstance(node, ast.Unary) and node.op in ("-", "~") and not node.postfix:
             value = self.constant(node.operand)
-            return None if value is None else -value if node.op == "-" else ~value
+            return (
+                None if value is None else -value if node.op == "-" else ~value % (1 << 64 if value >= 0 else 1 << 63)
+            )
         if isinstance(node, ast.Binary):
             return _fold(node.op, self.constant(node.left), self.constant(node.right))
         if isinstance(node, ast.Sizeof):
             return self.size_of(node)
+        if isinstance(node, ast.Offsetof):
+            return self.offset_of(node)
         if isinstance(node, ast.Identifier) and node.name not in self.knowledge.builtins and not ARG_N.match(node.name):
             found = self.enumerator(node.name)
             return found[0] if found else None
@@ -92,8 +126,8 @@ class ConstantReader:
             return None
         value, enum_id = found
         kind = from_btf(target.btf, enum_id)
-        if isinstance(kind, t.EnumT) and not kind.name:
-            kind = t.literal_type(value)
+        if isinstance(kind, t.EnumT):
+            kind = t.EnumT(kind.name, 8, kind.signed, kind.values) if kind.name else t.literal_type(value)
         return value, kind
 
 

@@ -71,7 +71,7 @@ def _parts(low: Lowerer, nodes: Sequence[ast.Expr]) -> list[Part]:
 def _printed(kind: t.Type) -> t.Type:
     """Return the type of a value in a record: a map's aggregate is a number there."""
     if isinstance(kind, t.AggregateT):
-        return t.INT64 if kind.signed and kind.kind != "count" else t.UINT64
+        return t.aggregate_number(kind)
     return t.decay(kind)
 
 

@@ -11,7 +11,8 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
-from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable, settle
+from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
+from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.sites import ProbeSite
 from trapline.records import record
 from trapline.source import Diagnostics, Span
@@ -74,7 +75,7 @@ class SiteTyper(ExpressionTyper):
         elif isinstance(node, ast.If):
             if node.comptime:
                 self.unsupported("if comptime is", node.span)
-            self.integer_of(node.condition, "a condition")
+            self.condition_of(node.condition, node.span)
             self._body(node.then.body)
             if node.otherwise is not None:
                 self._statement(node.otherwise)
@@ -86,7 +87,7 @@ class SiteTyper(ExpressionTyper):
                 node.span.to(node.body.span),
                 "The verifier accepts a loop only if it sees its end.",
             )
-            self.integer_of(node.condition, "a condition")
+            self.condition_of(node.condition, node.span)
             self.loops += 1
             self._body(node.body.body)
             self.loops -= 1
@@ -146,18 +147,18 @@ class SiteTyper(ExpressionTyper):
         kind = self.written_type(node.type) if node.type is not None else None
         value = self.type_of(node.value) if node.value is not None else None
         variable = self._declare(node.target, self.scopes[-1])
-        if isinstance(kind, t.StringT) and kind.size == 0:
-            kind = t.StringT(self.knowledge.config.integer("max_strlen"))
-        if kind is not None:
-            variable.fixed = True
-            variable.type = kind
+        if isinstance(kind, t.AggregateT | t.VoidT) and node.type is not None:
+            self.error(f"Invalid variable declaration type: {kind}", node.type.span)
+        elif kind is not None and not isinstance(kind, t.UnknownT):
+            variable.fixed = kind.size > 0
+            variable.type = promote(kind, variable.type) or kind
         if value is not None:
-            self._check_storable(value, node.target.span)
-            self.assign_variable(variable, value, node.span)
-
-    def _check_storable(self, kind: t.Type, span: Span) -> None:
-        if isinstance(kind, t.VoidT | t.ArgsT | t.ContextT):
-            self.error(f"a value of type '{kind}' cannot be assigned", span)
+            variable.assigned = True
+            value = self.read(value)
+            if isinstance(value, t.AggregateT | t.VoidT | t.ArgsT | t.ContextT):
+                self.error(f"Value '{value}' cannot be assigned to a scratch variable.", node.span)
+            else:
+                self.assign_variable(variable, value, node.span, node.value)
 
     def _assign(self, node: ast.Assign) -> None:
         if isinstance(node.target, ast.Variable):
@@ -172,60 +173,61 @@ class SiteTyper(ExpressionTyper):
                 self.type_of(arg)
             self.error(f"{value.name}() must be assigned directly to a map", value.span)
             return
-        kind = self.type_of(value)
-        if isinstance(kind, t.AggregateT):
-            if not self.castable(kind):
-                self.error(f"a value of type '{kind}' cannot be assigned to a variable", node.span)
-                return
-            kind = t.INT64
-        self._check_storable(kind, value.span)
+        kind = self.read(self.type_of(value))
+        if isinstance(kind, t.AggregateT | t.VoidT | t.ArgsT | t.ContextT):
+            self.error(f"Value '{kind}' cannot be assigned to a scratch variable.", node.span)
+            return
         known = self._find(target.name)
         if known is None and node.op:
             self.error(f"Undefined or undeclared variable: ${target.name}", target.span)
             return
         variable = known or self._declare(target, self.scopes[-1])
         self.resolved[target] = variable
+        variable.assigned = True
         if node.op:
-            kind = self._compound(node, settle(variable.type), kind)
-        self.assign_variable(variable, kind, node.span)
-        self.types[target] = settle(variable.type)
-
-    def _compound(self, node: ast.Assign, old: t.Type, kind: t.Type) -> t.Type:
-        """Return the type of ``old op value``."""
-        if self.castable(kind):
-            kind = t.INT64
-        if isinstance(old, t.PtrT) and node.op in ("+", "-") and isinstance(kind, t.IntT):
-            return old
-        for side in (old, kind):
-            if not isinstance(side, (*t.NUMBERS, t.UnknownT, t.WordT)):
-                self.error(f"The {node.op}= operator can not be used on expressions of type '{side}'", node.span)
-                return t.UNKNOWN
-        if isinstance(old, t.IntT) and not old.signed and node.op != "-":
-            return t.UINT64
-        return t.INT64
+            kind = self.binary_type(node, node.op, target, variable.type, value, kind)
+            self.assign_variable(variable, kind, _behind(node, target))
+        else:
+            self.assign_variable(variable, kind, node.span, value)
+        self.types[target] = variable.type
 
     def _assign_map(self, node: ast.Assign, target: ast.MapName | ast.MapElement) -> None:
         value = node.value
         if isinstance(value, ast.Call) and value.name in AGGREGATES:
             self._assign_aggregate(node, target, value)
             return
-        kind = self.type_of(value)
-        if isinstance(kind, t.AggregateT):
-            if self.castable(kind):
-                kind = t.INT64
-            else:
-                self.error(f"Map value '{kind}' cannot be assigned from one map to another.", node.span)
-                return
-        self._check_storable(kind, value.span)
+        given = self.type_of(value)
         info = self.use_map(target)
-        if node.op and not isinstance(info.value, t.UnknownT):
-            kind = self._compound(node, settle(info.value), kind)
+        if isinstance(given, t.AggregateT) and not (self.castable(given) and isinstance(info.value, t.IntT)):
+            self._refuse_aggregate(node, given)
+            return
+        kind = self.read(given)
+        if isinstance(kind, t.VoidT | t.ArgsT | t.ContextT):
+            self.error(f"Value '{kind}' cannot be assigned to a map.", node.span)
+            return
+        if isinstance(info.value, t.AggregateT):
+            wide = t.aggregate_number(info.value) if node.op else kind
+            self.assign_map(info, wide, node.span)
         elif node.op:
-            kind = self._compound(node, t.INT64, kind)
-        if isinstance(kind, t.IntT) and not kind.flexible:
-            kind = t.IntT(8, kind.signed)  # so that later rounds and other sites can step it in place
-        self.assign_map(info, kind, node.span)
+            info.read = True
+            old = t.IntT(1) if isinstance(info.value, t.UnknownT) else info.value
+            kind = self.binary_type(node, node.op, target, old, value, kind)
+            self.assign_map(info, kind, _behind(node, target))
+        else:
+            self.assign_map(info, kind, node.span, value)
         self.types[target] = info.value
+
+    def _refuse_aggregate(self, node: ast.Assign, kind: t.AggregateT) -> None:
+        name = node.target.name if isinstance(node.target, ast.MapName | ast.Variable) else node.target.map.name
+        hints = []
+        if self.castable(kind):
+            hints = [f"Add a cast to integer if you want the value of the aggregate: (int64){node.value.span.text}"]
+        self.error(
+            f"Map value '{kind}' cannot be assigned from one map to another. The function that returns this type must"
+            f" be called directly: {name} = {kind.kind}(…);",
+            node.span,
+            *hints,
+        )
 
     def _assign_aggregate(self, node: ast.Assign, target: ast.MapName | ast.MapElement, call: ast.Call) -> None:
         if node.op:
@@ -255,7 +257,7 @@ def infer_types(knowledge: Knowledge, sites: Sequence[ProbeSite]) -> list[TypedS
             typer.changed = False
             typer.run()
             changed = changed or typer.changed
-        if not changed:
+        if not changed and not _default_maps(knowledge):
             break
     knowledge.diagnostics = real
     knowledge.unsupported.clear()
@@ -267,9 +269,28 @@ def infer_types(knowledge: Knowledge, sites: Sequence[ProbeSite]) -> list[TypedS
     return [TypedSite(site, typer) for site, typer in zip(sites, typers, strict=True)]
 
 
+def _default_maps(knowledge: Knowledge) -> bool:
+    """Let maps that are read and never written hold zeros of type int8; tell whether there was one."""
+    unset = [m for m in knowledge.maps.values() if m.read and isinstance(m.value, t.UnknownT)]
+    if knowledge.diagnostics.errors:
+        return False
+    for info in unset:
+        info.value = t.IntT(1)
+    return bool(unset)
+
+
+def _behind(node: ast.Assign, target: ast.Variable | ast.MapName | ast.MapElement) -> Span:
+    """Return the span of ``op= value``."""
+    text = node.span.source.text
+    start = target.span.end
+    while text[start : start + 1].isspace():
+        start += 1
+    return node.span.source.span(start, node.span.end)
+
+
 def _finish_map(info: MapInfo, knowledge: Knowledge) -> None:
-    info.key = settle(info.key)
-    info.value = settle(info.value)
+    info.key = t.decay(info.key)
+    info.value = t.decay(info.value)
     if info.declaration is not None and info.declaration.kind.startswith("percpu"):
         if not isinstance(info.value, t.AggregateT | t.UnknownT):
             knowledge.diagnostics.error(

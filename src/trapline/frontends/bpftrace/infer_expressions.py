@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import cached_property
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
-from trapline.frontends.bpftrace.btf_types import NamedMembers
-from trapline.frontends.bpftrace.constants import ARG_N, ConstantReader
-from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable, settle
+from trapline.frontends.bpftrace.constants import ARG_N
+from trapline.frontends.bpftrace.infer_operators import OperatorTyper
+from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.named_types import named_type
-from trapline.frontends.bpftrace.sites import Argument, Arguments, ProbeSite
+from trapline.frontends.bpftrace.promotion import promote
+from trapline.frontends.bpftrace.sites import ProbeSite
 from trapline.frontends.bpftrace.tables import Function
-from trapline.ir.types import Space
-from trapline.source import Diagnostic, Span
-
-_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+from trapline.source import Span
 
 
-class ExpressionTyper(ConstantReader):
+class ExpressionTyper(OperatorTyper):
     """Types expressions of one site.
 
     Args:
@@ -29,37 +26,8 @@ class ExpressionTyper(ConstantReader):
     """
 
     def __init__(self, knowledge: Knowledge, site: ProbeSite) -> None:
-        self.knowledge = knowledge
-        self.site = site
-        self.types: dict[ast.Node, t.Type] = {}
-        self.resolved: dict[ast.Variable, Variable] = {}
-        self.scopes: list[dict[str, Variable]] = []
-        self.used_arguments: dict[str, Argument] = {}
-        self.uses_probe = False
-        self.changed = False
-        self.settled = False
+        super().__init__(knowledge, site)
         self._written: dict[ast.TypeExpr, t.Type] = {}
-
-    @cached_property
-    def arguments(self) -> Arguments:
-        """The site's named arguments."""
-        return self.site.find_arguments()
-
-    # -- findings
-
-    def error(self, message: str, span: Span, *hints: str) -> t.Type:
-        """Record an error; returns the unknown type."""
-        self.knowledge.diagnostics.error(message, span, *hints)
-        return t.UNKNOWN
-
-    def warning(self, message: str, span: Span, *hints: str) -> None:
-        """Record a warning."""
-        self.knowledge.diagnostics.warning(message, span, *hints)
-
-    def unsupported(self, what: str, span: Span) -> t.Type:
-        """Record a construct that is not implemented; returns the unknown type."""
-        self.knowledge.unsupported.append(Diagnostic(f"{what} not supported yet", span))
-        return t.UNKNOWN
 
     # -- expressions
 
@@ -68,17 +36,6 @@ class ExpressionTyper(ConstantReader):
         type_ = _RULES[type(node)](self, node)
         self.types[node] = type_
         return type_
-
-    def integer_of(self, node: ast.Expr, what: str) -> t.Type:
-        """Type an expression that must be a number."""
-        type_ = self.type_of(node)
-        if not isinstance(type_, (*t.NUMBERS, t.UnknownT, t.PtrT, t.WordT)) and not self.castable(type_):
-            self.error(f"{what} must be an integer, not {type_}", node.span)
-        return type_
-
-    def castable(self, type_: t.Type) -> bool:
-        """Tell whether a map's aggregate can be read as an integer."""
-        return isinstance(type_, t.AggregateT) and type_.kind in t.CASTABLE
 
     # -- rules
 
@@ -123,17 +80,18 @@ class ExpressionTyper(ConstantReader):
                 return self.error(
                     f"arg{number} is out of range: {name} passes {limit} arguments in registers", node.span
                 )
-            return t.INT64
+            return t.UINT64
         if site.provider == "rawtracepoint":
-            return t.INT64
+            return t.UINT64
         return self.error(f"{node.name} is not available in a {site.provider} probe", node.span, "Use args.NAME.")
 
-    def _variable(self, node: ast.Variable) -> t.Type:
+    def variable_type(self, node: ast.Variable) -> t.Type:
+        """Return what a variable holds so far; unknown, and an error, when there is no such variable."""
         for scope in reversed(self.scopes):
             if node.name in scope:
                 variable = scope[node.name]
                 self.resolved[node] = variable
-                return settle(variable.type)
+                return variable.type
         return self.error(f"Undefined or undeclared variable: ${node.name}", node.span)
 
     def map_info(self, name: ast.MapName) -> MapInfo:
@@ -155,7 +113,7 @@ class ExpressionTyper(ConstantReader):
     def use_key(self, info: MapInfo, keys: tuple[ast.Expr, ...], span: Span) -> None:
         """Type the key that an element of a map is accessed by."""
         self._set_keyed(info, True, span)
-        kinds = [self.type_of(key) for key in keys]
+        kinds = [self.read(self.type_of(key)) for key in keys]
         for key, kind in zip(keys, kinds, strict=True):
             if isinstance(kind, t.VoidT | t.AggregateT | t.ArgsT | t.ContextT):
                 self.error(f"{kind} cannot be used as a map key", key.span)
@@ -163,7 +121,7 @@ class ExpressionTyper(ConstantReader):
         if any(isinstance(kind, t.UnknownT) for kind in kinds):
             return
         kind = kinds[0] if len(kinds) == 1 else t.TupleT(tuple(kinds))
-        merged = t.unify(info.key, kind)
+        merged = promote(info.key, kind)
         if merged is None:
             self.error(
                 f"Argument mismatch for {info.name}: trying to access with arguments: '{kind}' when map expects"
@@ -185,19 +143,18 @@ class ExpressionTyper(ConstantReader):
 
     def _map_value(self, node: ast.MapName | ast.MapElement) -> t.Type:
         info = self.use_map(node)
-        if isinstance(info.value, t.UnknownT):
-            return self.error(f"Undefined map: {info.name}", node.span)
-        return settle(info.value)
+        info.read = True
+        return info.value
 
     def _field(self, node: ast.FieldAccess) -> t.Type:
         base = self.type_of(node.base)
         if isinstance(base, t.ArgsT):
             return self._args_field(node)
-        if isinstance(base, t.PtrT):
+        while isinstance(base, t.PtrT):
             base = base.target
         if isinstance(base, t.UnknownT):
             return base
-        if not isinstance(base, t.RecordT):
+        if not isinstance(base, t.RecordT | t.NamedTupleT):
             return self.error(f"Can not access field '{node.name}' on expression of type '{base}'", node.span)
         found = base.members.field(node.name)
         if found is None:
@@ -206,7 +163,8 @@ class ExpressionTyper(ConstantReader):
             hints = [f"Did you mean '{near[0]}'?"] if near else []
             if not names:
                 hints = [f"The kernel's type information has no definition of {base}."]
-            return self.error(f"{base} does not contain a field named '{node.name}'", node.span, *hints)
+            what = "Record" if isinstance(base, t.NamedTupleT) else f"Struct/union of type '{base}'"
+            return self.error(f"{what} does not contain a field named '{node.name}'", node.span, *hints)
         return found.type
 
     def _args_field(self, node: ast.FieldAccess) -> t.Type:
@@ -238,196 +196,40 @@ class ExpressionTyper(ConstantReader):
             return self.error(
                 f"Invalid tuple index: {node.index}. Found {len(base.elements)} elements in tuple.", node.span
             )
-        return _fixed(base.elements[node.index])
+        return base.elements[node.index]
 
     def _index(self, node: ast.Index) -> t.Type:
         base = self.type_of(node.base)
-        self.integer_of(node.index, "an index")
-        if isinstance(base, t.ArrayT | t.StringT):
-            at = self.constant(node.index)
-            count = base.count if isinstance(base, t.ArrayT) else base.size
-            if at is not None and count and not 0 <= at < count:
-                return self.error(f"the index {at} is out of bounds for array of size {count}", node.span)
-            return base.element if isinstance(base, t.ArrayT) else t.INT8
+        index = self.read(self.type_of(node.index))
+        if isinstance(base, t.UnknownT):
+            return base
+        at = self.constant(node.index)
+        if isinstance(base, t.TupleT):
+            return self._indexed_tuple(node, base, at)
+        if not isinstance(base, t.ArrayT | t.StringT | t.PtrT):
+            found = f"The array index operator [] can only be used on arrays, pointers, and tuples, found {base}."
+            return self.error(found, node.span)
+        negative = isinstance(index, t.IntT) and index.signed and not index.flexible
+        if not isinstance(index, t.UnknownT) and (negative or not isinstance(index, t.IntT | t.EnumT)):
+            return self.error(
+                f"The array index operator [] only accepts non-negative integer indices. Got: {index}", node.span
+            )
         if isinstance(base, t.PtrT):
             if base.target.size == 0:
                 return self.error(f"an element of '{base}' has no size", node.span, "Cast the pointer first.")
             return base.target
-        if isinstance(base, t.TupleT):
-            at = self.constant(node.index)
-            if at is None or not 0 <= at < len(base.elements):
-                return self.error("a tuple's index is a constant within the tuple", node.span)
-            return _fixed(base.elements[at])
-        if isinstance(base, t.UnknownT):
-            return base
-        return self.error(
-            f"The array index operator [] can only be used on arrays and pointers, found {base}.", node.span
-        )
+        count = base.count if isinstance(base, t.ArrayT) else base.size
+        if at is not None and count and at >= count:
+            return self.error(f"the index {at} is out of bounds for array of size {count}", node.span)
+        return base.element if isinstance(base, t.ArrayT) else t.INT8
 
-    def _unary(self, node: ast.Unary) -> t.Type:
-        if node.op in ("++", "--"):
-            return self._step(node)
-        if node.op == "&":
-            self.type_of(node.operand)
-            return self.unsupported("the address-of operator is", node.span)
-        type_ = self.type_of(node.operand)
-        if isinstance(type_, t.UnknownT):
-            return type_
-        if node.op == "*":
-            if isinstance(type_, t.PtrT) and type_.target.size:
-                return type_.target
-            if isinstance(type_, t.IntT):
-                return t.INT64
-            return self.error(f"Can not dereference pointer of type '{type_}'.", node.span)
-        if node.op == "!":
-            if not isinstance(type_, (*t.NUMBERS, t.PtrT)) and not self.castable(type_):
-                return self.error(f"The ! operator can not be used on expressions of type '{type_}'", node.span)
-            return t.BOOL
-        if not isinstance(type_, t.NUMBERS) and not self.castable(type_):
-            return self.error(f"The {node.op} operator can not be used on expressions of type '{type_}'", node.span)
-        value = self.constant(node)
-        if value is not None and node.op == "-":
-            return t.literal_type(value) if value >= -(1 << 63) else t.INT64
-        if node.op == "~":
-            return t.IntT(type_.size, False) if isinstance(type_, t.IntT) and not type_.flexible else t.UINT64
-        return t.INT64
-
-    def _step(self, node: ast.Unary) -> t.Type:
-        target = node.operand
-        if isinstance(target, ast.Variable):
-            type_ = self._variable(target)
-            self.types[target] = type_
-            if isinstance(type_, t.IntT):
-                self.assign_variable(self.resolved[target], t.INT64 if type_.signed else t.UINT64, node.span)
-        elif isinstance(target, ast.MapName | ast.MapElement):
-            info = self.use_map(target)
-            type_ = info.value
-            if isinstance(type_, t.UnknownT | t.IntT):
-                wide = t.UINT64 if isinstance(type_, t.IntT) and not type_.signed else t.INT64
-                self.assign_map(info, wide, node.span)
-                type_ = wide
-            self.types[target] = type_
-        else:
-            return t.UNKNOWN  # reported by the parser
-        if not isinstance(type_, t.IntT | t.PtrT | t.UnknownT):
-            return self.error(f"The {node.op} operator can not be used on expressions of type '{type_}'", node.span)
-        return type_
-
-    def assign_variable(self, variable: Variable, type_: t.Type, span: Span) -> None:
-        """Let a variable hold values of a type."""
-        if isinstance(type_, t.UnknownT):
-            return
-        merged = t.unify(variable.type, type_)
-        if merged is None or (variable.fixed and merged != variable.type and not _convertible(variable.type, type_)):
-            self.error(
-                f"Type mismatch for ${variable.name}: trying to assign value of type '{type_}' when variable already"
-                f" has a type '{variable.type}'",
-                span,
-            )
-        elif merged != variable.type and not variable.fixed:
-            variable.type = merged
-            self.changed = True
-
-    def assign_map(self, info: MapInfo, type_: t.Type, span: Span) -> None:
-        """Let a map's elements hold values of a type."""
-        if isinstance(type_, t.UnknownT):
-            return
-        if isinstance(info.value, t.AggregateT) and info.value.kind in ("count", "sum") and isinstance(type_, t.IntT):
-            merged: t.Type | None = None
-        else:
-            merged = t.unify(info.value, type_)
-        if merged is None:
-            self.error(
-                f"Type mismatch for {info.name}: trying to assign value of type '{type_}' when map already has a type"
-                f" '{info.value}'",
-                span,
-            )
-        elif merged != info.value:
-            info.value = merged
-            self.changed = True
-
-    def _binary(self, node: ast.Binary) -> t.Type:
-        left, right = self.type_of(node.left), self.type_of(node.right)
-        if isinstance(left, t.UnknownT) or isinstance(right, t.UnknownT):
-            return t.BOOL if node.op in _COMPARISONS or node.op in ("&&", "||") else t.UNKNOWN
-        if self.castable(left):
-            left = t.INT64
-        if self.castable(right):
-            right = t.INT64
-        if node.op in ("&&", "||"):
-            for side, kind in ((node.left, left), (node.right, right)):
-                if not isinstance(kind, (*t.NUMBERS, t.PtrT, t.WordT)):
-                    self.error(f"The {node.op} operator can not be used on expressions of type '{kind}'", side.span)
-            return t.BOOL
-        if node.op in _COMPARISONS:
-            return self._comparison(node, left, right)
-        if isinstance(left, t.PtrT) and node.op in ("+", "-") and isinstance(right, t.IntT | t.EnumT):
-            return left
-        if isinstance(right, t.PtrT) and node.op == "+" and isinstance(left, t.IntT | t.EnumT):
-            return right
-        numeric = (*t.NUMBERS, t.WordT, t.PtrT)
-        if not isinstance(left, numeric) or not isinstance(right, numeric):
-            return self.error(
-                f"Type mismatch for '{node.op}': comparing {left} with {right}"
-                if type(left) is not type(right)
-                else f"The {node.op} operator can not be used on expressions of types '{left}', '{right}'",
-                node.span,
-            )
-        value = self.constant(node)
-        if value is not None and -(1 << 63) <= value < 1 << 64:
-            return t.literal_type(value)
-        if node.op == "-":
-            return t.INT64
-        return t.UINT64 if _unsigned(left, right) else t.INT64
-
-    def _comparison(self, node: ast.Binary, left: t.Type, right: t.Type) -> t.Type:
-        numeric = (*t.NUMBERS, t.PtrT, t.WordT)
-        if isinstance(left, numeric) and isinstance(right, numeric):
-            return t.BOOL
-        equality = node.op in ("==", "!=")
-        if not equality:
-            self.error(f"The {node.op} operator can not be used on expressions of types '{left}', '{right}'", node.span)
-        elif not isinstance(left, type(right)) or (
-            isinstance(left, t.TupleT | t.ArrayT) and t.unify(left, right) is None
-        ):
-            self.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
-        elif not isinstance(left, t.StringT):
-            self.unsupported(f"comparing values of type {left} is", node.span)
-        return t.BOOL
-
-    def _ternary(self, node: ast.Ternary) -> t.Type:
-        condition = self.integer_of(node.condition, "a condition")
-        then = condition if node.then is None else self.type_of(node.then)
-        otherwise = self.type_of(node.otherwise)
-        if isinstance(then, t.VoidT) and isinstance(otherwise, t.VoidT):
-            return t.VOID
-        merged = t.unify(then, otherwise)
-        if merged is None or isinstance(merged, t.VoidT):
-            return self.error(f"Ternary operator must return the same type: have '{then}' and '{otherwise}'", node.span)
-        return merged
-
-    def _cast(self, node: ast.Cast) -> t.Type:
-        wanted = self.written_type(node.type)
-        given = self.type_of(node.operand)
-        if isinstance(wanted, t.UnknownT) or isinstance(given, t.UnknownT):
-            return wanted
-        if isinstance(wanted, (*t.NUMBERS, t.PtrT)):
-            if isinstance(wanted, t.PtrT):
-                space = given.space if isinstance(given, t.PtrT) else self.default_space()
-                wanted = t.PtrT(wanted.target, space)
-            if isinstance(given, (*t.NUMBERS, t.PtrT, t.WordT, t.ContextT)) or self.castable(given):
-                return wanted
-            if isinstance(given, t.ArrayT) and given.size == wanted.size:
-                return self.unsupported("casting arrays to integers is", node.span)
-        elif isinstance(wanted, t.StringT) and isinstance(given, t.StringT):
-            return given if wanted.size == 0 else wanted
-        elif wanted == given:
-            return wanted
-        return self.error(f'Cannot cast from "{given}" to "{wanted}"', node.span)
-
-    def default_space(self) -> Space:
-        """Return the address space of a pointer made of an integer."""
-        return Space.USER if self.site.user else Space.UNKNOWN
+    def _indexed_tuple(self, node: ast.Index, base: t.TupleT, at: int | None) -> t.Type:
+        if at is None:
+            return self.error("Array-style access for tuples only valid for integer literals", node.span)
+        if not 0 <= at < len(base.elements):
+            message = f"Invalid tuple index: {at}. Found {len(base.elements)} elements in tuple."
+            return self.error(message, node.span)
+        return base.elements[at]
 
     def written_type(self, node: ast.TypeExpr) -> t.Type:
         """Return the type that a piece of program text names."""
@@ -457,7 +259,7 @@ class ExpressionTyper(ConstantReader):
         return row.check(self, node)
 
     def _tuple(self, node: ast.Tuple) -> t.Type:
-        kinds = tuple(self.type_of(e) for e in node.elements)
+        kinds = tuple(self.read(self.type_of(e)) for e in node.elements)
         if any(isinstance(k, t.UnknownT) for k in kinds):
             return t.UNKNOWN
         for kind, element in zip(kinds, node.elements, strict=True):
@@ -468,70 +270,65 @@ class ExpressionTyper(ConstantReader):
         return t.TupleT(kinds)
 
     def _record(self, node: ast.Record) -> t.Type:
-        kinds = [(name, settle(self.type_of(value)), value) for name, value in node.fields]
-        if any(isinstance(k, t.UnknownT) for _, k, _ in kinds):
+        kinds = tuple(self.read(self.type_of(value)) for _, value in node.fields)
+        if any(isinstance(k, t.UnknownT) for k in kinds):
             return t.UNKNOWN
-        for _, kind, value in kinds:
+        for kind, (_, value) in zip(kinds, node.fields, strict=True):
             if isinstance(kind, t.VoidT | t.AggregateT | t.ArgsT | t.ContextT):
                 return self.error(f"{kind} cannot be part of a record", value.span)
-        offsets, size = t.layout(tuple(k for _, k, _ in kinds))
-        items = tuple(t.FieldInfo(n, k, o) for (n, k, _), o in zip(kinds, offsets, strict=True))
-        return t.RecordT("", size, NamedMembers(items))
+        return t.NamedTupleT(tuple(name for name, _ in node.fields), kinds)
 
     def size_of(self, node: ast.Sizeof) -> int:
         """Return the bytes that ``sizeof`` asks for."""
-        operand = node.operand
-        if isinstance(operand, ast.NamedType | ast.PointerType | ast.ArrayType | ast.TupleType | ast.TypeofType):
-            return self.written_type(operand).size
-        return t.decay(self._operand_type(operand)).size
+        return t.decay(self._operand(node.operand)).size
 
     def _operand_type(self, operand: ast.Expr) -> t.Type:
-        return self.types[operand] if self.settled and operand in self.types else self.type_of(operand)
+        return self.types[operand] if operand in self.types else self.type_of(operand)
+
+    def _visit_operand(self, operand: ast.Expr | ast.TypeExpr) -> None:
+        if isinstance(operand, ast.NamedType | ast.PointerType | ast.ArrayType | ast.TupleType | ast.TypeofType):
+            self.written_type(operand)
+        else:
+            self.type_of(operand)
 
     def _sizeof_type(self, node: ast.Sizeof) -> t.Type:
-        self.size_of(node)
-        return t.UINT64
+        self._visit_operand(node.operand)
+        return t.literal_type(self.size_of(node))
+
+    def _operand(self, operand: ast.Expr | ast.TypeExpr) -> t.Type:
+        if isinstance(operand, ast.NamedType | ast.PointerType | ast.ArrayType | ast.TupleType | ast.TypeofType):
+            return self.written_type(operand)
+        return self._operand_type(operand)
 
     def offset_of(self, node: ast.Offsetof) -> int | None:
-        """Return the byte offset that ``offsetof`` asks for."""
-        operand = node.operand
-        if isinstance(operand, ast.NamedType | ast.PointerType | ast.ArrayType | ast.TupleType | ast.TypeofType):
-            type_ = self.written_type(operand)
-        else:
-            type_ = self._operand_type(operand)
+        """Return the byte offset that ``offsetof`` asks for; ``None`` when there is no such field."""
+        type_ = self._operand(node.operand)
         at = 0
         for name in node.path:
-            found = type_.members.field(name) if isinstance(type_, t.RecordT) else None
+            found = type_.members.field(name) if isinstance(type_, t.RecordT | t.NamedTupleT) else None
             if found is None:
-                if not isinstance(type_, t.UnknownT):
-                    self.error(f"'{type_}' has no field '{name}'", node.span)
                 return None
             at += found.offset
             type_ = found.type
         return at
 
     def _offsetof(self, node: ast.Offsetof) -> t.Type:
-        self.offset_of(node)
-        return t.UINT64
+        self._visit_operand(node.operand)
+        at = self.offset_of(node)
+        if at is not None:
+            return t.literal_type(at)
+        kind = self._operand(node.operand)
+        if isinstance(kind, t.UnknownT):
+            return kind
+        if not isinstance(kind, t.RecordT | t.NamedTupleT):
+            return self.error(f"'{kind}' is not a C type.", node.span)
+        return self.error(f"'{kind}' has no field named '{'.'.join(node.path)}'", node.span)
 
     def _block(self, node: ast.BlockExpression) -> t.Type:
         raise NotImplementedError
 
-    def _if(self, node: ast.IfExpression) -> t.Type:
-        self.integer_of(node.condition, "a condition")
-        then, otherwise = self.type_of(node.then), self.type_of(node.otherwise)
-        merged = t.unify(then, otherwise)
-        if merged is None:
-            return self.error(f"both branches must have the same type: have '{then}' and '{otherwise}'", node.span)
-        return merged
-
     def _refused(self, node: ast.Expr) -> t.Type:
         return self.unsupported(f"{type(node).__name__.lower()} is", node.span)
-
-
-def _fixed(type_: t.Type) -> t.Type:
-    """Return the type in which a tuple keeps a literal: its own size."""
-    return t.IntT(type_.size, type_.signed) if isinstance(type_, t.IntT) and type_.flexible else type_
 
 
 def _arity(row: Function, count: int) -> str:
@@ -542,32 +339,14 @@ def _arity(row: Function, count: int) -> str:
     return f"{verb} {number} argument{'' if limit == 1 else 's'}"
 
 
-def _unsigned(left: t.Type, right: t.Type) -> bool:
-    def known(type_: t.Type) -> bool | None:
-        if isinstance(type_, t.IntT):
-            return None if type_.flexible else not type_.signed
-        if isinstance(type_, t.EnumT):
-            return not type_.signed
-        return not isinstance(type_, t.BoolT) or None
-
-    a, b = known(left), known(right)
-    return (a is not False and b is not False) and (a is True or b is True)
-
-
-def _convertible(wanted: t.Type, given: t.Type) -> bool:
-    return (isinstance(wanted, (*t.NUMBERS, t.PtrT)) and isinstance(given, (*t.NUMBERS, t.PtrT))) or (
-        isinstance(wanted, t.StringT) and isinstance(given, t.StringT) and wanted.size >= given.size
-    )
-
-
 _RULES: dict[type[ast.Node], Callable[..., t.Type]] = {
-    ast.Integer: lambda self, node: t.literal_type(node.value, node.unsigned),
+    ast.Integer: lambda self, node: t.literal_type(node.value),
     ast.String: ExpressionTyper._string,
     ast.Boolean: lambda self, node: t.BOOL,
     ast.Identifier: ExpressionTyper._identifier,
     ast.Positional: ExpressionTyper._positional,
     ast.PositionalCount: lambda self, node: t.INT64,
-    ast.Variable: ExpressionTyper._variable,
+    ast.Variable: ExpressionTyper.variable_type,
     ast.MapName: ExpressionTyper._map_value,
     ast.MapElement: ExpressionTyper._map_value,
     ast.FieldAccess: ExpressionTyper._field,
@@ -575,7 +354,7 @@ _RULES: dict[type[ast.Node], Callable[..., t.Type]] = {
     ast.Index: ExpressionTyper._index,
     ast.Unary: ExpressionTyper._unary,
     ast.Binary: ExpressionTyper._binary,
-    ast.Ternary: ExpressionTyper._ternary,
+    ast.Ternary: ExpressionTyper.choice_type,
     ast.Cast: ExpressionTyper._cast,
     ast.Call: ExpressionTyper._call,
     ast.Tuple: ExpressionTyper._tuple,
@@ -583,7 +362,7 @@ _RULES: dict[type[ast.Node], Callable[..., t.Type]] = {
     ast.Sizeof: ExpressionTyper._sizeof_type,
     ast.Offsetof: ExpressionTyper._offsetof,
     ast.BlockExpression: lambda self, node: self._block(node),
-    ast.IfExpression: ExpressionTyper._if,
+    ast.IfExpression: ExpressionTyper.choice_type,
     ast.TypeArgument: ExpressionTyper._refused,
     ast.Typeinfo: ExpressionTyper._refused,
     ast.Comptime: ExpressionTyper._refused,

@@ -19,11 +19,12 @@ class Variable:
     declared: Span
     type: t.Type = t.UNKNOWN
     fixed: bool = False
+    assigned: bool = False
 
 
 @record(eq=False)
 class MapInfo:
-    """What is known of a map: `keyed` is ``None`` until its first use."""
+    """What is known of a map: `keyed` is ``None`` until its first use; `read` when an element is read or stepped."""
 
     name: str
     keyed: bool | None = None
@@ -31,6 +32,7 @@ class MapInfo:
     value: t.Type = t.UNKNOWN
     declaration: ast.MapDeclaration | None = None
     used: Span | None = None
+    read: bool = False
 
 
 @record(eq=False)
@@ -46,12 +48,3 @@ class Knowledge:
     unsupported: list[Diagnostic] = field(default_factory=list)
     maps: dict[str, MapInfo] = field(default_factory=dict)
     enumerators: dict[str, tuple[int, t.Type] | None] = field(default_factory=dict)
-
-
-def settle(type_: t.Type) -> t.Type:
-    """Return the type of a place that holds `type_`: literals alone make an int64."""
-    if isinstance(type_, t.IntT) and type_.flexible:
-        return t.INT64
-    if isinstance(type_, t.TupleT):
-        return t.TupleT(tuple(settle(e) for e in type_.elements))
-    return type_

@@ -12,11 +12,12 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.infer import TypedSite
-from trapline.frontends.bpftrace.knowledge import Knowledge, Variable, settle
+from trapline.frontends.bpftrace.knowledge import Knowledge, Variable
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_maps import MapLowerer
 from trapline.frontends.bpftrace.module_builder import ModuleBuilder
 from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, restore_stash
+from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir import spec
 from trapline.ir.function import Block, Op
 from trapline.ir.types import I64, integer
@@ -160,10 +161,23 @@ class Lowerer(MapLowerer):
         if t.is_scalar(type_):
             own = self.type(node.value)
             value = self.value(node.value)
-            kind = t.INT64 if isinstance(own, t.AggregateT) else own
-            b.store(self.convert(value, kind, type_), self._place(variable))
+            b.store(self.convert(value, self.typer.read(own), type_), self._place(variable))
         else:
-            self.into(node.value, self._place(variable), type_)
+            self._assign_memory(node.value, variable, type_)
+
+    def _assign_memory(self, value: ast.Expr, variable: Variable, type_: t.Type) -> None:
+        """Write a value that is not a number to a variable, which the value may name."""
+        place = self._place(variable)
+        if isinstance(value, ast.String):
+            self.into(value, place, type_)
+            return
+        named = any(isinstance(n, ast.Variable) and self.typer.resolved.get(n) is variable for n in descendants(value))
+        fresh = self.temporary(type_, "assigned") if named else place
+        if not isinstance(value, ast.Variable | ast.MapName | ast.MapElement | ast.FieldAccess):
+            self.b.fill(fresh, type_.size)
+        self.into(value, fresh, type_)
+        if named:
+            self.b.copy(place, fresh, type_.size)
 
     def _if(self, node: ast.If) -> None:
         b = self.b
@@ -208,7 +222,7 @@ class Lowerer(MapLowerer):
 
 def variable_type(variable: Variable) -> t.Type:
     """Return the type that a variable's memory has."""
-    return settle(variable.type)
+    return t.decay(variable.type)
 
 
 def lower_program(

@@ -86,6 +86,14 @@ class LowererBase:
         """Return the value of an expression of scalar type, as an integer of the type's width."""
         raise NotImplementedError
 
+    def number(self, node: ast.Expr) -> Op:
+        """Return the value of an expression as an i64."""
+        raise NotImplementedError
+
+    def address(self, node: ast.Expr) -> Op:
+        """Return the address of an expression's value: its own place, or a copy where it has none."""
+        raise NotImplementedError
+
     def into(self, node: ast.Expr, target: Op, type_: t.Type) -> None:
         """Write the value of an expression to memory, as a value of `type_`."""
         raise NotImplementedError
@@ -191,7 +199,7 @@ class LowererBase:
                 continue
             type_ = self.type(part)
             if isinstance(type_, t.AggregateT):
-                done.append((self.value(part), t.INT64))
+                done.append((self.value(part), t.aggregate_number(type_)))
             else:
                 done.append((self.value(part), type_) if t.is_scalar(type_) else part)
         return done

@@ -9,16 +9,16 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.constants import ARG_N
 from trapline.frontends.bpftrace.knowledge import Variable
-from trapline.frontends.bpftrace.lower_base import LowererBase, is_signed
+from trapline.frontends.bpftrace.lower_base import is_signed
+from trapline.frontends.bpftrace.lower_comparisons import ORDER, ComparisonLowerer, compared_signed
 from trapline.frontends.bpftrace.sites import Argument, Place
 from trapline.ir.function import Block, Op
 from trapline.ir.types import BOOL, I8, I32, I64, Ptr, Space, integer
 
 _ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl"}
-_ORDER = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 
 
-class ExpressionLowerer(LowererBase):
+class ExpressionLowerer(ComparisonLowerer):
     """Lowers expressions."""
 
     places: dict[Variable, Op]
@@ -59,9 +59,12 @@ class ExpressionLowerer(LowererBase):
 
     def condition(self, node: ast.Expr) -> Op:
         """Return the truth of an expression as an i1."""
-        if isinstance(node, ast.Binary) and node.op in ("==", "!=", *_ORDER):
+        known = self.typer.truth(node)
+        if known is not None:
+            return self.b.const(BOOL, int(known))
+        if isinstance(node, ast.Binary) and node.op in ("==", "!=", *ORDER):
             with self.b.at((node.span.start, node.span.end)):
-                return self._compare(node)
+                return self.compare(node)
         if isinstance(node, ast.Unary) and node.op == "!":
             return self.b.invert(self.condition(node.operand))
         return self.b.truth(self.value(node))
@@ -78,6 +81,8 @@ class ExpressionLowerer(LowererBase):
             self.branch_on(node.right, then, other)
         elif isinstance(node, ast.Unary) and node.op == "!":
             self.branch_on(node.operand, other, then)
+        elif (known := self.typer.truth(node)) is not None:
+            self.b.jump(then if known else other)
         else:
             self.b.branch(self.condition(node), then, other)
 
@@ -95,19 +100,8 @@ class ExpressionLowerer(LowererBase):
             return self.b.load(I8, result)
         return self.b.resize(self.condition(node), I8, signed=False)
 
-    def _compare(self, node: ast.Binary) -> Op:
-        left, right = self.type(node.left), self.type(node.right)
-        if isinstance(left, t.StringT):
-            equal = self.strings_equal(node.left, node.right)
-            return equal if node.op == "==" else self.b.invert(equal)
-        a, c = self.number(node.left), self.number(node.right)
-        if node.op in ("==", "!="):
-            return self.b.compare("eq" if node.op == "==" else "ne", a, c)
-        sign = "s" if _compared_signed(left, right) else "u"
-        return self.b.compare(sign + _ORDER[node.op], a, c)
-
     def _binary(self, node: ast.Binary) -> Op:
-        if node.op in ("==", "!=", "&&", "||", *_ORDER):
+        if node.op in ("==", "!=", "&&", "||", *ORDER):
             return self._flag(node)
         left, right = self.type(node.left), self.type(node.right)
         a, c = self.number(node.left), self.number(node.right)
@@ -115,8 +109,11 @@ class ExpressionLowerer(LowererBase):
             c = self.b.binary("mul", c, self.b.i64(max(1, left.target.size)))
         elif isinstance(right, t.PtrT) and isinstance(left, t.IntT | t.EnumT):
             a = self.b.binary("mul", a, self.b.i64(max(1, right.target.size)))
-        signed = _compared_signed(left, right)
-        return self.b.resize(self.arithmetic(node.op, a, c, signed, node), integer(self.type(node).size), signed=True)
+        signed = is_signed(left) if node.op == ">>" else compared_signed(left, right)
+        result = self.arithmetic(node.op, a, c, signed, node)
+        if isinstance(self.type(node), t.BoolT):
+            return self.b.resize(self.b.truth(result), I8, signed=False)
+        return self.b.resize(result, integer(self.type(node).size), signed=True)
 
     def arithmetic(self, op: str, a: Op, c: Op, signed: bool, node: ast.Node) -> Op:
         """Return ``a op c`` of two i64; a division by 0 is counted and gives 1."""
@@ -147,21 +144,45 @@ class ExpressionLowerer(LowererBase):
             return self.step(node)
         if node.op == "!":
             return b.resize(b.invert(self.condition(node.operand)), I8, signed=False)
+        if node.op == "&":
+            return self._address_of(node.operand)
         if node.op == "*":
-            type_ = self.type(node.operand)
-            space = type_.space if isinstance(type_, t.PtrT) else self.typer.default_space()
-            return b.load(integer(self.type(node).size), b.to_pointer(self.number(node.operand), space))
+            return b.load(integer(self.type(node).size), self.address(node))
+        own = self.type(node.operand)
         operand = self.number(node.operand)
         result = b.binary("sub", b.i64(0), operand) if node.op == "-" else b.binary("xor", operand, b.i64(-1))
+        if isinstance(own, t.IntT | t.EnumT) and not own.signed:  # an unsigned value keeps its width
+            return b.resize(b.resize(result, integer(own.size), signed=False), I64, signed=False)
         return b.resize(result, integer(self.type(node).size), signed=True)
+
+    def _address_of(self, node: ast.Expr) -> Op:
+        place = self.b.map(node.name) if isinstance(node, ast.MapName) else self.address(node)
+        return self.b.to_integer(place)
+
+    def _array_cast(self, node: ast.Cast, target: Op, type_: t.ArrayT) -> None:
+        """Write a number, a bool or a string as the array of its bytes."""
+        own = self.type(node.operand)
+        if isinstance(own, t.StringT):
+            self.b.copy(target, self.address(node.operand), type_.size)
+        else:
+            value = self.value(node.operand)
+            self.b.store(self.b.resize(value, integer(type_.size), signed=is_signed(own)), target)
 
     def _cast(self, node: ast.Cast) -> Op:
         given = self.type(node.operand)
+        if isinstance(given, t.ArrayT):
+            return self.b.load(integer(given.size), self.address(node.operand))
+        if isinstance(given, t.StringT):
+            return self.b.const(I8, int(bool(self.typer.truth(node.operand))))
         value = self.value(node.operand)
-        return self.convert(value, t.INT64 if isinstance(given, t.AggregateT) else given, self.type(node))
+        return self.convert(value, self.typer.read(given), self.type(node))
 
     def _either(self, node: ast.Ternary | ast.IfExpression, write: Callable[[ast.Expr], None]) -> None:
         b = self.b
+        known = self.typer.truth(node.condition)
+        if known is not None:
+            write((node.then or node.condition) if known else node.otherwise)
+            return
         then, other, after = b.new_block("then"), b.new_block("else"), b.new_block("chosen")
         self.branch_on(node.condition, then, other)
         for block, branch in ((then, node.then or node.condition), (other, node.otherwise)):
@@ -178,7 +199,7 @@ class ExpressionLowerer(LowererBase):
         result = self.temporary(type_, "choice")
 
         def write(branch: ast.Expr) -> None:
-            self.b.store(self.convert(self.value(branch), self.type(branch), type_), result)
+            self.b.store(self.convert(self.value(branch), self.typer.read(self.type(branch)), type_), result)
 
         self._either(node, write)
         return self.b.load(integer(type_.size), result)
@@ -227,8 +248,8 @@ class ExpressionLowerer(LowererBase):
             base = self.type(node.base)
             if isinstance(base, t.ArgsT):
                 return self.argument(self.typer.used_arguments[node.name])
-            record = base.target if isinstance(base, t.PtrT) else base
-            assert isinstance(record, t.RecordT)
+            record = _pointee(base)
+            assert isinstance(record, t.RecordT | t.NamedTupleT)
             field = record.members.field(node.name)
             assert field is not None
             if field.bits:
@@ -272,9 +293,13 @@ class ExpressionLowerer(LowererBase):
     def base_address(self, node: ast.Expr) -> Op:
         """Return the address of the record behind ``node.`` or ``node->``."""
         type_ = self.type(node)
-        if isinstance(type_, t.PtrT):
-            return self.b.to_pointer(self.value(node), type_.space)
-        return self.address(node)
+        if not isinstance(type_, t.PtrT):
+            return self.address(node)
+        place = self.b.to_pointer(self.value(node), type_.space)
+        while isinstance(type_.target, t.PtrT):
+            type_ = type_.target
+            place = self.b.to_pointer(self.b.load(I64, place), type_.space)
+        return place
 
     def address(self, node: ast.Expr) -> Op:
         """Return the address of an expression's value: its own place, or a copy where it has none."""
@@ -284,19 +309,20 @@ class ExpressionLowerer(LowererBase):
                 base = self.type(node.base)
                 if isinstance(base, t.ArgsT):
                     return self._argument_address(self.typer.used_arguments[node.name])
-                record = base.target if isinstance(base, t.PtrT) else base
-                if isinstance(record, t.RecordT):
+                record = _pointee(base)
+                if isinstance(record, t.RecordT | t.NamedTupleT):
                     field = record.members.field(node.name)
                     assert field is not None
-                    return b.offset(self.base_address(node.base), field.offset, f"{record.name}.{field.name}")
+                    name = f"{record.name}.{field.name}" if isinstance(record, t.RecordT) else field.name
+                    return b.offset(self.base_address(node.base), field.offset, name)
             if isinstance(node, ast.Index):
                 return self._element_address(node)
             if isinstance(node, ast.TupleAccess):
                 return self._tuple_element(node.base, node.index)
             if isinstance(node, ast.Unary) and node.op == "*":
                 pointer = self.type(node.operand)
-                assert isinstance(pointer, t.PtrT)
-                return b.to_pointer(self.value(node.operand), pointer.space)
+                space = pointer.space if isinstance(pointer, t.PtrT) else self.typer.default_space()
+                return b.to_pointer(self.number(node.operand), space)
             if isinstance(node, ast.Variable):
                 return self.places[self.typer.resolved[node]]
             type_ = self.type(node)
@@ -350,21 +376,24 @@ class ExpressionLowerer(LowererBase):
         own = self.type(node)
         with self.b.at((node.span.start, node.span.end)):
             if t.is_scalar(own) or isinstance(own, t.AggregateT):
-                scalar = t.INT64 if isinstance(own, t.AggregateT) else own
-                self.b.store(self.convert(self.value(node), scalar, type_), target)
+                self.b.store(self.convert(self.value(node), self.typer.read(own), type_), target)
             elif isinstance(node, ast.MapName | ast.MapElement):
                 self.map_into(node, target, type_)
             elif isinstance(node, ast.Tuple) and isinstance(type_, t.TupleT):
                 for element, offset, kind in zip(node.elements, type_.offsets, type_.elements, strict=True):
                     self.into(element, self.b.offset(target, offset), kind)
-            elif isinstance(node, ast.Record) and isinstance(own, t.RecordT):
-                for (_, part), field in zip(node.fields, own.members.fields(), strict=True):
+            elif isinstance(node, ast.Record) and isinstance(type_, t.NamedTupleT):
+                for name, part in node.fields:
+                    field = type_.field(name)
+                    assert field is not None
                     self.into(part, self.b.offset(target, field.offset), field.type)
             elif isinstance(node, ast.Ternary | ast.IfExpression):
                 self._either(node, lambda branch: self.into(branch, target, type_))
             elif isinstance(node, ast.BlockExpression):
                 self.block_value(node)
                 self.into(node.value, target, type_)
+            elif isinstance(node, ast.Cast) and isinstance(own, t.ArrayT):
+                self._array_cast(node, target, own)
             elif isinstance(node, ast.Cast):
                 self.into(node.operand, target, type_)
             else:
@@ -373,13 +402,21 @@ class ExpressionLowerer(LowererBase):
     def _memory_into(self, node: ast.Expr, target: Op, own: t.Type, type_: t.Type) -> None:
         literal = self.typer.literal_string(node)
         if literal is not None and isinstance(type_, t.StringT):
-            self.store_bytes(target, literal[: type_.size - 1].split(b"\0")[0] + b"\0")
+            self._store_literal(target, literal, type_.size)
         elif isinstance(node, ast.Call) and node.name in self.knowledge.functions:
             self.run_function(node, target)
         elif isinstance(node, ast.Identifier | ast.Call):
             self.run_builtin(_as_identifier(node), target)
         else:
             self.copy(self.address(node), own, target, type_)
+
+    def _store_literal(self, target: Op, text: bytes, size: int) -> None:
+        """Write a literal string, and zeros up to the end of its place."""
+        kept = text[: max(size - 1, 0)].split(b"\0")[0]
+        whole = min(size, t.round_up(len(kept) + 1, 8))
+        self.store_bytes(target, kept.ljust(whole, b"\0"))
+        if size > whole:
+            self.b.fill(self.b.offset(target, whole), size - whole)
 
     def copy(self, source: Op, own: t.Type, target: Op, type_: t.Type) -> None:
         """Copy a value in memory; a string of the kernel or a user is read up to its NUL."""
@@ -389,12 +426,19 @@ class ExpressionLowerer(LowererBase):
         space = source.type.space
         if isinstance(own, t.StringT) and (not space.direct or space is Space.CTX):
             self.read_string(target, b.i32(size), source)
-        elif isinstance(own, t.TupleT) and isinstance(type_, t.TupleT) and own != type_:
+        elif isinstance(own, t.TupleT) and isinstance(type_, t.TupleT) and t.decay(own) != type_:
             pairs = zip(own.offsets, own.elements, type_.offsets, type_.elements, strict=True)
             for from_offset, from_type, to_offset, to_type in pairs:
                 self._copy_part(b.offset(source, from_offset), from_type, b.offset(target, to_offset), to_type)
+        elif isinstance(own, t.NamedTupleT) and isinstance(type_, t.NamedTupleT) and t.decay(own) != type_:
+            for field in type_.fields():
+                given = own.field(field.name)
+                assert given is not None
+                self._copy_part(b.offset(source, given.offset), given.type, b.offset(target, field.offset), field.type)
         else:
             b.copy(target, source, size)
+            if isinstance(own, t.StringT) and type_.size > size:
+                b.fill(b.offset(target, size), type_.size - size)
 
     def _copy_part(self, source: Op, own: t.Type, target: Op, type_: t.Type) -> None:
         if t.is_scalar(own):
@@ -410,87 +454,15 @@ class ExpressionLowerer(LowererBase):
         )
         return self.b.helper(helper, target, size, source)
 
-    # -- strings
 
-    def readable(self, node: ast.Expr) -> Op:
-        """Return the address of a string in our own memory, aligned to 8."""
-        type_ = self.type(node)
-        if isinstance(node, ast.Variable):
-            return self.address(node)
-        copy = self.temporary(type_, "string")
-        self.into(node, copy, type_)
-        return copy
-
-    def strings_equal(self, left: ast.Expr, right: ast.Expr, limit: int = 1 << 20) -> Op:
-        """Return the i1 of the equality of two strings, in their first `limit` bytes."""
-        literal = self.typer.literal_string(right)
-        if literal is None:
-            literal = self.typer.literal_string(left)
-            left, right = right, left
-        left_size = self.type(left).size
-        if literal is None:
-            count = min(left_size, self.type(right).size, limit)
-            return self._compare_dynamic(self.readable(left), self.readable(right), count)
-        wanted = (literal + b"\0")[:limit]
-        if len(wanted) > left_size:
-            if len(wanted) - 1 > left_size or wanted[-1]:
-                return self.b.const(BOOL, 0)
-            wanted = wanted[:-1]  # it fills the field to its end
-        return self._compare_constant(self.readable(left), wanted)
-
-    def _compare_constant(self, pointer: Op, data: bytes) -> Op:
-        b = self.b
-        difference = b.i64(0)
-        at = 0
-        while at < len(data):
-            size = next(s for s in (8, 4, 2, 1) if at + s <= len(data))
-            word = b.resize(b.load(integer(size), b.offset(pointer, at)), I64, signed=False)
-            wanted = int.from_bytes(data[at : at + size], "little")
-            difference = b.binary("or", difference, b.binary("xor", word, b.i64(wanted)))
-            at += size
-        return b.compare("eq", difference, b.i64(0))
-
-    def _compare_dynamic(self, left: Op, right: Op, count: int) -> Op:
-        b = self.b
-        result = b.variable(b.const(I8, 1), "equal")
-        counter = b.variable(b.i64(0), "at")
-        head, body, same, more, differ, after = (
-            b.new_block(n) for n in ("compare", "bytes", "same", "more", "differ", "compared")
-        )
-        b.jump(head)
-        b.start(head)
-        index = b.load(I64, counter)
-        b.branch(b.compare("ult", index, b.i64(count)), body, after)
-        b.start(body)
-        one, two = b.load(I8, b.element(left, index, 1)), b.load(I8, b.element(right, index, 1))
-        b.branch(b.compare("eq", one, two), same, differ)
-        b.start(same)
-        b.branch(b.compare("eq", one, b.const(I8, 0)), after, more)
-        b.start(more)
-        b.store(b.binary("add", index, b.i64(1)), counter)
-        b.jump(head)
-        b.start(differ)
-        b.store(b.const(I8, 0), result)
-        b.jump(after)
-        b.start(after)
-        return b.truth(b.load(I8, result))
+def _pointee(type_: t.Type) -> t.Type:
+    while isinstance(type_, t.PtrT):
+        type_ = type_.target
+    return type_
 
 
 def _as_identifier(node: ast.Identifier | ast.Call) -> ast.Identifier:
     return node if isinstance(node, ast.Identifier) else ast.Identifier(node.span, node.name)
-
-
-def _compared_signed(left: t.Type, right: t.Type) -> bool:
-    def unsigned(type_: t.Type) -> bool | None:
-        if isinstance(type_, t.IntT | t.EnumT):
-            return None if isinstance(type_, t.IntT) and type_.flexible else not type_.signed
-        return None if isinstance(type_, t.BoolT) else not isinstance(type_, t.AggregateT)
-
-    sides = (unsigned(left), unsigned(right))
-    if False in sides:
-        # A narrower unsigned value is not negative in 64 bits: signed order is right for the mixture.
-        return True
-    return True not in sides
 
 
 _VALUES: dict[type[ast.Node], Callable[..., Op]] = {

@@ -158,8 +158,8 @@ class MapLowerer(ExpressionLowerer):
         if t.is_scalar(info.value):
             own = self.type(node)
             value = self.value(node)
-            kind = t.INT64 if isinstance(own, t.AggregateT) else own
-            self.store_scalar(info, self.key(target), self.convert(value, kind, info.value), source)
+            converted = self.convert(value, self.typer.read(own), info.value)
+            self.store_scalar(info, self.key(target), converted, source)
             return
         value = self.temporary(info.value, "value")
         if not isinstance(info.value, t.StringT):

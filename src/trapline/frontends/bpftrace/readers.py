@@ -51,12 +51,12 @@ def value_of(type_: t.Type, depth: int = 0) -> v.Value | None:
         return v.TupleV(elements, type_.size) if len(elements) == len(parts) else None
     if isinstance(type_, t.AggregateT):
         return aggregate_value(type_)
-    if isinstance(type_, t.RecordT) and depth < _MAX_DEPTH:
+    if isinstance(type_, t.RecordT | t.NamedTupleT) and depth < _MAX_DEPTH:
         return _record_value(type_, depth)
     return None
 
 
-def _record_value(record: t.RecordT, depth: int) -> v.RecordV:
+def _record_value(record: t.RecordT | t.NamedTupleT, depth: int) -> v.RecordV:
     fields = []
     for field in record.members.fields():
         value: v.Value | None
@@ -68,7 +68,7 @@ def _record_value(record: t.RecordT, depth: int) -> v.RecordV:
             value = value_of(field.type, depth + 1)
         if value is not None:
             fields.append((field.name, field.offset, value))
-    return v.RecordV(tuple(fields), record.size, record.name)
+    return v.RecordV(tuple(fields), record.size, record.name if isinstance(record, t.RecordT) else "")
 
 
 def aggregate_value(type_: t.AggregateT) -> v.Value:

@@ -51,7 +51,7 @@ class StringT:
     size: int
 
     def __str__(self) -> str:
-        return f"string[{self.size}]"
+        return f"string[{self.size}]" if self.size else "string"
 
 
 @record(frozen=True)
@@ -131,16 +131,14 @@ class Members(Protocol):
 
 @record(frozen=True)
 class RecordT:
-    """A C struct or union (`name` with its tag), or a record of the language (`name` empty)."""
+    """A C struct or union; `name` has its tag."""
 
     name: str
     size: int
     members: Members = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        if self.name:
-            return self.name
-        return "record{" + ",".join(f".{f.name} = {f.type}" for f in self.members.fields()) + "}"
+        return self.name
 
 
 @record(frozen=True)
@@ -161,6 +159,42 @@ class TupleT:
 
     def __str__(self) -> str:
         return "(" + ",".join(map(str, self.elements)) + ")"
+
+
+@record(frozen=True)
+class NamedTupleT:
+    """A record of the language: a tuple whose elements have names."""
+
+    names: tuple[str, ...]
+    elements: tuple[Type, ...]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Byte offset of each element."""
+        return layout(self.elements)[0]
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return layout(self.elements)[1]
+
+    @property
+    def members(self) -> NamedTupleT:
+        """What finds its elements by name: itself."""
+        return self
+
+    def field(self, name: str) -> FieldInfo | None:
+        """Find an element by its name."""
+        return next((f for f in self.fields() if f.name == name), None)
+
+    def fields(self) -> Iterator[FieldInfo]:
+        """Iterate over the elements in order."""
+        for name, type_, offset in zip(self.names, self.elements, self.offsets, strict=True):
+            yield FieldInfo(name, type_, offset)
+
+    def __str__(self) -> str:
+        parts = (f".{name} = {type_}" for name, type_ in zip(self.names, self.elements, strict=True))
+        return "record { " + ", ".join(parts) + " }"
 
 
 @record(frozen=True)
@@ -293,6 +327,7 @@ Type = (
     | ArrayT
     | RecordT
     | TupleT
+    | NamedTupleT
     | WordT
     | UsymT
     | StackT
@@ -330,7 +365,7 @@ def align_of(type_: Type) -> int:
         return 4
     if isinstance(type_, ArrayT):
         return align_of(type_.element)
-    if isinstance(type_, TupleT):
+    if isinstance(type_, TupleT | NamedTupleT):
         return max((align_of(e) for e in type_.elements), default=1)
     if is_scalar(type_):
         return type_.size
@@ -364,49 +399,16 @@ def literal_type(value: int, unsigned: bool = False) -> IntT:
 
 
 def decay(type_: Type) -> Type:
-    """Return the type without a literal's flexibility."""
-    return IntT(type_.size, type_.signed) if isinstance(type_, IntT) and type_.flexible else type_
+    """Return the type of a place that holds `type_`: without the flexible sign of literals."""
+    if isinstance(type_, IntT) and type_.flexible:
+        return IntT(type_.size, type_.signed)
+    if isinstance(type_, TupleT):
+        return TupleT(tuple(decay(e) for e in type_.elements))
+    if isinstance(type_, NamedTupleT):
+        return NamedTupleT(type_.names, tuple(decay(e) for e in type_.elements))
+    return type_
 
 
-def unify(a: Type, b: Type) -> Type | None:
-    """Return the type that holds values of both, or ``None`` when there is none."""
-    if a == b or isinstance(b, UnknownT):
-        return a
-    if isinstance(a, UnknownT):
-        return b
-    if isinstance(a, IntT) and isinstance(b, IntT):
-        return unify_integers(a, b)
-    if isinstance(a, BoolT | EnumT) and isinstance(b, IntT):
-        return b if isinstance(a, BoolT) else unify_integers(IntT(a.size, a.signed), b)
-    if isinstance(a, IntT) and isinstance(b, BoolT | EnumT):
-        return unify(b, a)
-    if isinstance(a, StringT) and isinstance(b, StringT):
-        return a if a.size >= b.size else b
-    if isinstance(a, BufferT) and isinstance(b, BufferT):
-        return a if a.capacity >= b.capacity else b
-    if isinstance(a, PtrT) and isinstance(b, PtrT):
-        if a.target == b.target or isinstance(b.target, VoidT):
-            return a if a.space is b.space else PtrT(a.target, Space.UNKNOWN)
-        return b if isinstance(a.target, VoidT) else None
-    if isinstance(a, PtrT) and isinstance(b, IntT) and b.flexible:
-        return a
-    if isinstance(b, PtrT) and isinstance(a, IntT) and a.flexible:
-        return b
-    if isinstance(a, StackT) and isinstance(b, StackT) and (a.kernel, a.mode) == (b.kernel, b.mode):
-        return a if a.limit >= b.limit else b
-    if isinstance(a, TupleT) and isinstance(b, TupleT) and len(a.elements) == len(b.elements):
-        parts = [unify(x, y) for x, y in zip(a.elements, b.elements, strict=True)]
-        return None if None in parts else TupleT(tuple(p for p in parts if p is not None))
-    if isinstance(a, AggregateT) and isinstance(b, AggregateT) and (a.kind, a.params) == (b.kind, b.params):
-        return AggregateT(a.kind, a.signed or b.signed, a.params)
-    return None
-
-
-def unify_integers(a: IntT, b: IntT) -> IntT:
-    """Return the integer type that holds both: the wider one, or int64 when the signs differ."""
-    if a.signed == b.signed:
-        return IntT(max(a.size, b.size), a.signed, a.flexible and b.flexible)
-    signed = a if a.signed else b
-    if signed.flexible:
-        return IntT(max(a.size, b.size), False)
-    return INT64
+def aggregate_number(type_: AggregateT) -> IntT:
+    """Return the type of the number that a castable aggregate stands for."""
+    return INT64 if type_.signed and type_.kind != "count" else UINT64

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.infer import TypedSite
-from trapline.frontends.bpftrace.knowledge import Knowledge, settle
+from trapline.frontends.bpftrace.knowledge import Knowledge
 from trapline.frontends.bpftrace.printer import format_node
-from trapline.records import annotations_of
+from trapline.frontends.bpftrace.walk import children
 
 
 def format_types(program: ast.Program, sites: Sequence[TypedSite], knowledge: Knowledge) -> str:
@@ -22,7 +22,7 @@ def format_types(program: ast.Program, sites: Sequence[TypedSite], knowledge: Kn
     for typed in sites:
         lines.append(f"probe {typed.site.label}")
         variables = sorted(typed.typer.variables.values(), key=lambda v: v.declared.start)
-        lines += [f" ${variable.name}: {settle(variable.type)}" for variable in variables]
+        lines += [f" ${variable.name}: {t.decay(variable.type)}" for variable in variables]
         probe = typed.site.probe
         if probe.predicate is not None:
             lines += _node_lines(probe.predicate, typed, 1)
@@ -36,15 +36,5 @@ def _node_lines(node: ast.Node, typed: TypedSite, depth: int) -> Iterator[str]:
     type_ = typed.typer.types.get(node)
     shown = "" if type_ is None or isinstance(type_, t.UnknownT) else f" :: {type_}"
     yield " " * depth + head + shown
-    for child in _children(node):
+    for child in children(node):
         yield from _node_lines(child, typed, depth + 1)
-
-
-def _children(node: ast.Node) -> Iterator[ast.Node]:
-    for name in annotations_of(type(node)):
-        value = getattr(node, name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, tuple):
-                item = item[-1]
-            if isinstance(item, ast.Node):
-                yield item

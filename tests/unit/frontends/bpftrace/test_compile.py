@@ -81,7 +81,7 @@ def test_numbers_and_text_among_the_positional_parameters() -> None:
     options = CompileOptions(positional=("0x10", "name"))
     module = compiled('begin { @n = $1; @s = str($2); @missing = $3; @count = $#; if ($2 == "name") { } }', options)
     assert map_of(module, "@s").value_size == 5
-    assert map_of(module, "@n").value_size == 8
+    assert map_of(module, "@n").value_size == 1
 
 
 def test_without_types_of_the_kernel_programs_still_compile() -> None:

@@ -6,7 +6,6 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.formats import check_format, conversions
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.ir import values as v
-from trapline.ir.types import Space
 
 
 @pytest.mark.parametrize(
@@ -19,45 +18,10 @@ def test_literals_take_the_smallest_signed_type(value: int, text: str, flexible:
     assert (str(type_), type_.flexible) == (text, flexible)
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        (t.literal_type(1), t.UINT64, "uint64"),
-        (t.literal_type(-1), t.UINT64, "int64"),
-        (t.UINT32, t.INT64, "int64"),
-        (t.IntT(1, False), t.UINT32, "uint32"),
-        (t.StringT(3), t.StringT(16), "string[16]"),
-        (t.UNKNOWN, t.BOOL, "bool"),
-        (t.BOOL, t.INT64, "int64"),
-        (t.TupleT((t.literal_type(1), t.StringT(2))), t.TupleT((t.UINT64, t.StringT(5))), "(uint64,string[5])"),
-        (t.PtrT(t.VOID), t.PtrT(t.INT8), "int8 *"),
-        (t.AggregateT("sum", False), t.AggregateT("sum", True), "sum_t"),
-    ],
-)
-def test_unified_types_hold_both(a: t.Type, b: t.Type, expected: str) -> None:
-    assert str(t.unify(a, b)) == expected
-    assert str(t.unify(b, a)) == expected
-
-
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [(t.INT64, t.StringT(4)), (t.AggregateT("count"), t.INT64), (t.AggregateT("count"), t.AggregateT("sum")),
-     (t.StackT(True), t.StackT(False)), (t.TupleT((t.INT64,)), t.TupleT((t.INT64, t.INT64)))],
-)  # fmt: skip
-def test_some_types_have_nothing_in_common(a: t.Type, b: t.Type) -> None:
-    assert t.unify(a, b) is None
-
-
 def test_tuples_are_laid_out_like_structs() -> None:
     type_ = t.TupleT((t.IntT(1), t.INT64, t.StringT(3), t.IntT(2)))
     assert type_.offsets == (0, 8, 16, 20)
     assert type_.size == 24
-
-
-def test_pointers_to_different_spaces_become_unknown() -> None:
-    merged = t.unify(t.PtrT(t.INT8, Space.USER), t.PtrT(t.INT8, Space.KERNEL))
-    assert isinstance(merged, t.PtrT)
-    assert merged.space is Space.UNKNOWN
 
 
 def test_formats_are_checked_against_their_arguments() -> None:
