@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trapline.engine.cache import Cache
 from trapline.engine.child import Child
-from trapline.engine.compile import Compiled, Dump, compile_source, options_key
+from trapline.engine.compile import Compiled, Dump, Translated, compile_source, options_key
 from trapline.engine.host import live_target
 from trapline.frontends.bpftrace.config import CompileOptions, Setting, settings_from_environment
 from trapline.runtime.output.protocol import Items, Location, Output
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trapline.engine.session import EngineSession
-    from trapline.ir.spec import FaultSite, MapSpec, ModuleSpec
+    from trapline.ir.spec import FaultSite, MapSpec
     from trapline.ir.target import Target
     from trapline.kernel.missed import MissedHits
     from trapline.runtime.maps import MapView
@@ -60,6 +60,8 @@ class Session:
         cache: use the compile cache.
         dump: receives (stage, text) of the compiler's stages.
         keep: tells by its label whether an attach point is wanted.
+        include_dirs: folders to search for the C headers that the program includes; those of ``CPATH`` come after.
+        includes: C headers that are included before the program.
 
     Raises:
         SourceError: the program is wrong; its text shows where.
@@ -82,6 +84,8 @@ class Session:
         cache: bool = True,
         dump: Dump | None = None,
         keep: Callable[[str], bool] | None = None,
+        include_dirs: Sequence[str] = (),
+        includes: Sequence[str] = (),
     ) -> None:
         from trapline.engine.session import EngineSession
 
@@ -99,6 +103,8 @@ class Session:
                 unsafe=unsafe,
                 warnings=report_faults,
                 child_pid=child.pid if child and "cpid" in program else 0,
+                include_dirs=(*include_dirs, *(d for d in os.environ.get("CPATH", "").split(":") if d)),
+                includes=tuple(includes),
             )
             per_run = _PER_RUN in program
             compiled = compile_program(source, options, cache=cache and not per_run, dump=dump)
@@ -225,11 +231,11 @@ def compile_program(
     """
     chosen = options or CompileOptions()
 
-    def frontend(source: Source, target: Target) -> tuple[ModuleSpec, Sequence[Diagnostic]]:
+    def frontend(source: Source, target: Target) -> Translated:
         from trapline.frontends.bpftrace.compile import compile_program as compile_bpftrace
 
         result = compile_bpftrace(source, target, chosen, dump=dump)
-        return result.module, result.warnings
+        return Translated(result.module, result.warnings, result.files)
 
     return compile_source(
         source,

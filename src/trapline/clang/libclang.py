@@ -80,6 +80,8 @@ class Api:
         self._invalid.argtypes, self._invalid.restype = [cindex.Cursor], ctypes.c_int
         self._inlined = lib["clang_Cursor_isFunctionInlined"]
         self._inlined.argtypes, self._inlined.restype = [cindex.Cursor], ctypes.c_uint
+        self._function_like = lib["clang_Cursor_isMacroFunctionLike"]
+        self._function_like.argtypes, self._function_like.restype = [cindex.Cursor], ctypes.c_uint
         self._from_main = lib["clang_Location_isFromMainFile"]
         self._from_main.argtypes, self._from_main.restype = [cindex.SourceLocation], ctypes.c_int
 
@@ -112,6 +114,10 @@ class Api:
         """Whether a function is declared ``inline``."""
         return bool(self._inlined(function))
 
+    def has_parameters(self, macro: Cursor) -> bool:
+        """Whether a ``MACRO_DEFINITION`` is one with parameters."""
+        return bool(self._function_like(macro))
+
     def in_main_file(self, cursor: Cursor) -> bool:
         """Whether the cursor stands in the script itself (not in the prelude or an include), be it through a macro."""
         location = cursor.location
@@ -126,12 +132,24 @@ def parse_text(text: str, prelude: str, includes: Mapping[str, str], arguments: 
 
     Nothing is written to disk: all files are virtual.
     """
+    files = {MAIN: text, PRELUDE: prelude, **{f"{INCLUDES}/{name}": content for name, content in includes.items()}}
+    return parse_files(MAIN, files, ["-include", PRELUDE, f"-I{INCLUDES}", *arguments])
+
+
+def parse_files(main: str, files: Mapping[str, str], arguments: Sequence[str], options: int = 0) -> TranslationUnit:
+    """Parse the file `main`; `files` are virtual and stand for what may be on disk at their (absolute) paths.
+
+    Args:
+        main: the file's path.
+        files: text by path.
+        arguments: of clang's command line.
+        options: ``CXTranslationUnit_…`` flags.
+    """
     cindex = load_cindex()
-    files = [(MAIN, text), (PRELUDE, prelude)]
-    files += [(f"{INCLUDES}/{name}", content) for name, content in includes.items()]
-    command = ["-x", "c", "-include", PRELUDE, f"-I{INCLUDES}", *arguments]
     try:
-        return cindex.Index.create().parse(MAIN, args=command, unsaved_files=files)
+        return cindex.Index.create().parse(
+            main, args=["-x", "c", *arguments], unsaved_files=list(files.items()), options=options
+        )
     except cindex.TranslationUnitLoadError as error:
         raise InternalError(f"libclang could not parse: {error}") from error
 

@@ -21,10 +21,14 @@ def print_listing(found: Arguments) -> int:
     pattern = found.operands[0] if found.operands else "*"
     if found.program is not None or (os.path.isfile(pattern) and ":" not in pattern):
         return _print_program(found, pattern)
-    word, _, rest = pattern.partition(" ")
-    if word in _TYPE_WORDS and rest.strip():
-        return _print_types(word, rest.strip(), verbose=found.verbose > 0)
-    from trapline.api import live_target
+    parts = [part.strip() for part in pattern.split(",")]
+    types = [part for part in parts if part.partition(" ")[0] in _TYPE_WORDS and " " in part]
+    if types:
+        _print_types(types, verbose=found.verbose > 0)
+        pattern = ",".join(part for part in parts if part not in types)
+        if not pattern:
+            return 0
+    from trapline.engine.host import live_target
     from trapline.engine.listing import describe_arguments, list_probes
 
     target = live_target()
@@ -37,15 +41,16 @@ def print_listing(found: Arguments) -> int:
     return 0
 
 
-def _print_types(kind: str, pattern: str, *, verbose: bool) -> int:
-    from trapline.api import live_target
+def _print_types(patterns: list[str], *, verbose: bool) -> None:
+    """List the types that patterns such as ``struct list_*`` match."""
+    from trapline.engine.host import live_target
     from trapline.engine.listing import list_types
 
     lines = []
-    for module, tag, define in list_types(kind, pattern, live_target()):
-        lines.append(f"{module}: {define()}\n" if verbose else f"{kind} {tag}")
+    for kind, pattern in (part.split(None, 1) for part in patterns):
+        for module, tag, define in list_types(kind, pattern, live_target()):
+            lines.append(f"{module}: {define()}\n" if verbose else f"{kind} {tag}")
     _write(list(dict.fromkeys(lines)))
-    return 0
 
 
 def _print_program(found: Arguments, file: str) -> int:

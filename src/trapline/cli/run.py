@@ -86,6 +86,8 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
             output=make_output(found, stack),
             report_faults=found.warnings,
             dump=_make_dump(found.debug) if found.debug else None,
+            include_dirs=found.include_dirs,
+            includes=found.includes,
             keep=None if wanted is None else lambda label: wanted.search(label) is not None,
         )
     except VerifierError as error:

@@ -17,12 +17,28 @@ from trapline.source import Diagnostic, Severity, Source
 if TYPE_CHECKING:
     from trapline.ir.target import Target
 
-# A front end: source and target in, IR and warnings out.
-Frontend = Callable[[Source, "Target"], tuple[ModuleSpec, Sequence[Diagnostic]]]
+
+@record(frozen=True)
+class Translated:
+    """What a front end made of a program.
+
+    Args:
+        module: the IR.
+        warnings: what the user should know.
+        files: paths of the other files that the program depends on, whether they exist or not.
+    """
+
+    module: ModuleSpec
+    warnings: Sequence[Diagnostic] = ()
+    files: Sequence[str] = ()
+
+
+# A front end: source and target in, IR out.
+Frontend = Callable[[Source, "Target"], Translated]
 # Receives the name of a compiler stage and its text (``-d``).
 Dump = Callable[[str, str], None]
 
-_VERSION = "1"  # of the cache's contents; a change of trapline's own version counts too
+_VERSION = "2"  # of the cache's contents; a change of trapline's own version counts too
 
 
 @record(frozen=True)
@@ -57,23 +73,33 @@ def compile_source(
         TargetError: the machine lacks what it needs.
     """
     if cache is None or cache.directory is None or dump is not None:
-        return _compile(source, frontend, target, dump)
+        return _compile(frontend(source, target), target, dump)
     key = _key(source, options, target)
     blob = cache.get(key)
     if blob is not None:
         found = _decode(blob, source)
         if found is not None:
             return found
-    compiled = _compile(source, frontend, target, None)
-    cache.put(key, _encode(compiled))
+    translated = frontend(source, target)
+    digests = [(path, _digest(path)) for path in translated.files]
+    compiled = _compile(translated, target, None)
+    cache.put(key, _encode(compiled, digests))
     return compiled
 
 
-def _compile(source: Source, frontend: Frontend, target: Target, dump: Dump | None) -> Compiled:
+def _compile(translated: Translated, target: Target, dump: Dump | None) -> Compiled:
     from trapline.codegen import compile_module
 
-    module, warnings = frontend(source, target)
-    return Compiled(compile_module(module, target, dump=dump), tuple(warnings))
+    return Compiled(compile_module(translated.module, target, dump=dump), tuple(translated.warnings))
+
+
+def _digest(path: str) -> str:
+    """Return a digest of a file's contents; empty when there is no file to be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _key(source: Source, options: str, target: Target) -> str:
@@ -97,24 +123,27 @@ def _sources() -> str:
     return str(newest)
 
 
-def _encode(compiled: Compiled) -> bytes:
+def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:
     warnings = [
         [w.message, None if w.span is None else [w.span.start, w.span.end], list(w.hints)] for w in compiled.warnings
     ]
-    head = json.dumps(warnings).encode()
+    head = json.dumps({"warnings": warnings, "files": files}).encode()
     return len(head).to_bytes(4, "little") + head + serial.encode(compiled.object)
 
 
 def _decode(blob: bytes, source: Source) -> Compiled | None:
-    """Return what the blob holds, or ``None`` when it is malformed."""
+    """Return what the blob holds; ``None`` when it is malformed, or a file that it depends on is another by now."""
     size = int.from_bytes(blob[:4], "little")
     try:
+        head = json.loads(blob[4 : 4 + size])
+        if any(_digest(path) != digest for path, digest in head["files"]):
+            return None
         warnings = tuple(
             Diagnostic(message, span and source.span(*span), Severity.WARNING, tuple(hints))
-            for message, span, hints in json.loads(blob[4 : 4 + size])
+            for message, span, hints in head["warnings"]
         )
         return Compiled(serial.decode(blob[4 + size :], ObjectSpec), warnings)
-    except (DecodeError, ValueError, TypeError):
+    except (DecodeError, ValueError, TypeError, KeyError):
         return None
 
 

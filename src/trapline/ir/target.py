@@ -48,6 +48,9 @@ class Target(Protocol):
     def module_btf(self, module: str) -> Btf | None:
         """Return a module's split BTF, or ``None``."""
 
+    def btf_modules(self) -> Sequence[str]:
+        """Return the names of the loaded modules that have BTF, sorted."""
+
     def has(self, feature: str) -> bool:
         """Return whether the kernel certainly has a feature."""
 

@@ -156,6 +156,10 @@ class LiveTarget:
             self._module_btf[module] = None if data is None else Btf(data, base=self.btf, name=module)
         return self._module_btf[module]
 
+    def btf_modules(self) -> Sequence[str]:
+        """Return the names of the loaded modules that have BTF, sorted."""
+        return machine.btf_modules()
+
     def _indexed(self, data: bytes, name: str, base: Btf | None) -> Btf:
         from trapline.btf import Btf
 

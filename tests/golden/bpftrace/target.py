@@ -107,6 +107,9 @@ class FixtureTarget:
     def module_btf(self, module: str) -> b.Btf | None:
         return None
 
+    def btf_modules(self) -> tuple[str, ...]:
+        return ()
+
     def has(self, feature: str) -> bool:
         return True
 

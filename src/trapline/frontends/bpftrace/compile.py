@@ -7,10 +7,12 @@ from collections.abc import Callable
 from trapline.errors import SemanticError, UnsupportedError
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.builtins import BUILTINS
+from trapline.frontends.bpftrace.c_definitions import read_definitions
 from trapline.frontends.bpftrace.check_supported import check_supported
 from trapline.frontends.bpftrace.config import CompileOptions, resolve_config
 from trapline.frontends.bpftrace.functions import FUNCTIONS
 from trapline.frontends.bpftrace.infer import infer_types
+from trapline.frontends.bpftrace.kernel_types import KernelTypes
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.lower import lower_program
 from trapline.frontends.bpftrace.parser import parse_program
@@ -24,13 +26,23 @@ from trapline.source import Diagnostic, Diagnostics, Source
 
 Dump = Callable[[str, str], None]
 
+# Providers whose attach points may name a kernel module.
+_IN_MODULES = ("kprobe", "kretprobe", "fentry", "fexit", "rawtracepoint")
+
 
 @record(frozen=True)
 class CompileResult:
-    """A compiled program and what the user should know about it."""
+    """A compiled program and what the user should know about it.
+
+    Args:
+        module: the program.
+        warnings: what the user should know.
+        files: paths of other files that it depends on, whether they exist or not.
+    """
 
     module: spec.ModuleSpec
     warnings: list[Diagnostic]
+    files: tuple[str, ...] = ()
 
 
 def compile_program(
@@ -59,9 +71,17 @@ def compile_program(
         dump("ast", format_program(program))
     unsupported = check_supported(program)
     diagnostics = Diagnostics()
+    definitions = read_definitions(program, target, options)
+    if definitions is not None:
+        from trapline.frontends.bpftrace.c_macros import expand_c_macros
+
+        program = expand_c_macros(program, definitions, BUILTINS, diagnostics)
+        if diagnostics.errors:
+            raise SemanticError(diagnostics.errors)
     config = resolve_config(program.config, options, diagnostics)
     sites, refused = resolve_attach_points(program, target, config, options, diagnostics)
-    knowledge = Knowledge(target, config, options, BUILTINS, FUNCTIONS, diagnostics)
+    kernel = KernelTypes(target, (site.point.target for site in sites if site.provider in _IN_MODULES))
+    knowledge = Knowledge(target, config, options, BUILTINS, FUNCTIONS, kernel, diagnostics, c=definitions)
     _declare_maps(program, knowledge)
     typed = infer_types(knowledge, sites)
     findings = _distinct(diagnostics)
@@ -85,7 +105,7 @@ def compile_program(
         options.typed_events,
         config.text("license"),
     )
-    return CompileResult(module, findings.warnings)
+    return CompileResult(module, findings.warnings, definitions.files if definitions is not None else ())
 
 
 def list_attach_points(source: Source, target: Target, options: CompileOptions | None = None) -> list[str]:

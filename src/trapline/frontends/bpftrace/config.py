@@ -75,6 +75,8 @@ class CompileOptions:
         unsafe: allow what can harm the system.
         warnings: 1 reports failed map look-ups, 2 also more (``-k``).
         child_pid: the pid of the command that the tracer started (``cpid``), 0 for none.
+        include_dirs: folders to search for included C headers.
+        includes: C headers that are included before the program.
         start_nsecs: CLOCK_BOOTTIME at the start in nanoseconds, for ``elapsed``; 0 measures from the first use.
     """
 
@@ -86,6 +88,8 @@ class CompileOptions:
     warnings: int = 0
     child_pid: int = 0
     start_nsecs: int = 0
+    include_dirs: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
 
 
 @record(frozen=True)

@@ -111,24 +111,26 @@ class ConstantReader:
         return None
 
     def enumerator(self, name: str) -> tuple[int, t.Type] | None:
-        """Return the value and type of an enumerator of the kernel."""
+        """Return the value and type of an enumerator of the program's C or of the kernel."""
         known = self.knowledge.enumerators
         if name not in known:
             known[name] = self._find_enumerator(name)
         return known[name]
 
     def _find_enumerator(self, name: str) -> tuple[int, t.Type] | None:
-        target = self.knowledge.target
-        if not target.has_btf:
-            return None
-        found = target.btf.enum_constant(name)
+        own = self.knowledge.c.enumerator(name) if self.knowledge.c is not None else None
+        if own is not None:
+            return own[0], _wide(own[1])
+        found = self.knowledge.kernel.enumerator(name)
         if found is None:
             return None
-        value, enum_id = found
-        kind = from_btf(target.btf, enum_id)
-        if isinstance(kind, t.EnumT):
-            kind = t.EnumT(kind.name, 8, kind.signed, kind.values) if kind.name else t.literal_type(value)
-        return value, kind
+        btf, value, enum_id = found
+        return value, _wide(from_btf(btf, enum_id))
+
+
+def _wide(kind: t.Type) -> t.Type:
+    """Return the type of an enumerator: its enum, in 64 bits."""
+    return t.EnumT(kind.name, 8, kind.signed, kind.values) if isinstance(kind, t.EnumT) else kind
 
 
 def _fold(op: str, left: int | None, right: int | None) -> int | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.c_definitions import CDefinitions
 from trapline.frontends.bpftrace.config import CompileOptions, Config
+from trapline.frontends.bpftrace.kernel_types import KernelTypes
 from trapline.frontends.bpftrace.tables import Builtin, Function
 from trapline.ir.target import Target
+from trapline.ir.types import Space
 from trapline.records import field, record
 from trapline.source import Diagnostic, Diagnostics, Span
 
@@ -44,7 +47,14 @@ class Knowledge:
     options: CompileOptions
     builtins: dict[str, Builtin]
     functions: dict[str, Function]
+    kernel: KernelTypes
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     unsupported: list[Diagnostic] = field(default_factory=list)
     maps: dict[str, MapInfo] = field(default_factory=dict)
+    c: CDefinitions | None = None
     enumerators: dict[str, tuple[int, t.Type] | None] = field(default_factory=dict)
+
+    def find_type(self, tag: str, name: str, space: Space = Space.KERNEL) -> t.Type | None:
+        """Find a type that the program's C defines, or else the kernel's; an empty `tag` finds all kinds."""
+        found = self.c.find(tag, name, space) if self.c is not None else None
+        return found if found is not None else self.kernel.find(tag, name, space)

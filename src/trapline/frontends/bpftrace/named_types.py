@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
-from trapline.frontends.bpftrace.btf_types import find_type
 from trapline.frontends.bpftrace.printer import format_type
 from trapline.ir.types import Space
 
@@ -50,9 +49,9 @@ def named_type(typer: ExpressionTyper, node: ast.TypeExpr) -> t.Type:
             return named_type(typer, operand)
         return t.decay(typer.type_of(operand))
     found = None if node.tag else _simple_type(typer, node.name)
-    if found is None and typer.knowledge.target.has_btf:
+    if found is None:
         space = Space.USER if typer.site.user else Space.KERNEL
-        found = find_type(typer.knowledge.target.btf, node.tag, node.name, space)
+        found = typer.knowledge.find_type(node.tag, node.name, space)
     if found is None:
         hints = [] if typer.knowledge.target.has_btf else ["This kernel has no type information."]
         return typer.error(f'Cannot resolve unknown type "{format_type(node)}"', node.span, *hints)

@@ -41,7 +41,7 @@ class EnumT:
     values: tuple[tuple[int, str], ...] = field(repr=False)
 
     def __str__(self) -> str:
-        return f"enum {self.name}"
+        return f"enum {self.name or '(unnamed)'}"
 
 
 @record(frozen=True)

@@ -57,6 +57,9 @@ class FixtureTarget:
     def module_btf(self, module: str) -> Btf | None:
         return None
 
+    def btf_modules(self) -> tuple[str, ...]:
+        return ()
+
     def has(self, feature: str) -> bool:
         return False
 
