@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trapline.source import Diagnostic
 
 # What differs in every run, and so keeps a program that uses it out of the compile cache.
-_PER_RUN = "cpid"
+_PER_RUN = ("cpid", ":bpf:")
 
 
 class TraplineWarning(UserWarning):
@@ -62,6 +62,7 @@ class Session:
         keep: tells by its label whether an attach point is wanted.
         include_dirs: folders to search for the C headers that the program includes; those of ``CPATH`` come after.
         includes: C headers that are included before the program.
+        mode: ``test`` or ``bench``: compile the blocks of that kind, too.
 
     Raises:
         SourceError: the program is wrong; its text shows where.
@@ -86,6 +87,7 @@ class Session:
         keep: Callable[[str], bool] | None = None,
         include_dirs: Sequence[str] = (),
         includes: Sequence[str] = (),
+        mode: str = "",
     ) -> None:
         from trapline.engine.session import EngineSession
 
@@ -105,8 +107,9 @@ class Session:
                 child_pid=child.pid if child and "cpid" in program else 0,
                 include_dirs=(*include_dirs, *(d for d in os.environ.get("CPATH", "").split(":") if d)),
                 includes=tuple(includes),
+                mode=mode,
             )
-            per_run = _PER_RUN in program
+            per_run = any(word in program for word in _PER_RUN)
             compiled = compile_program(source, options, cache=cache and not per_run, dump=dump)
             self.warnings: tuple[Diagnostic, ...] = compiled.warnings
             self._engine = EngineSession(

@@ -37,6 +37,9 @@ OPTIONS = (
     Option(("--unsafe",), "", "allow probes on raw addresses and functions with side effects"),
     Option(("--info",), "", "print what this machine and kernel can do"),
     Option(("--dry-run",), "", "stop after the probes were attached"),
+    Option(("--test",), "", "run the program's test blocks"),
+    Option(("--bench",), "", "run the program's bench blocks"),
+    Option(("--mode",), "MODE", "what to do with the program: codegen (only compile it), test, bench"),
     Option(("--probe-filter",), "REGEX", "attach only the probes whose name matches"),
     Option(("--no-feature",), "LIST", "do without these kernel features (kprobe_multi, kprobe_session, uprobe_multi)"),
     Option(("-I",), "DIR", "search this directory for included C headers"),
@@ -72,6 +75,7 @@ class Arguments:
     unsafe: bool = False
     info: bool = False
     dry_run: bool = False
+    mode: str = ""
     probe_filter: str | None = None
     without: tuple[str, ...] = ()
     include_dirs: tuple[str, ...] = ()
@@ -135,6 +139,10 @@ def _set(found: Arguments, key: str, name: str, value: str) -> None:
         found.warnings += 1
     elif key == "--no-feature":
         found.without += tuple(feature for feature in value.split(",") if feature)
+    elif key in ("--test", "--bench"):
+        found.mode = key[2:]
+    elif key == "--mode":
+        found.mode = _choice("--mode", value, ("codegen", "test", "bench"))
     elif key == "-I":
         found.include_dirs += (value,)
     elif key == "--include":

@@ -16,6 +16,7 @@ from trapline.errors import TraplineError, VerifierError
 
 if TYPE_CHECKING:
     from trapline.api import Session
+    from trapline.cli.modes import ModeRun
     from trapline.cli.options import Arguments
     from trapline.runtime.output.protocol import Output
 
@@ -44,13 +45,7 @@ def make_output(found: Arguments, stack: ExitStack) -> Output:
     """Return where and how the run prints; `stack` closes the file of ``-o``."""
     from trapline.runtime.output.sink import Sink
 
-    target = 1
-    if found.output is not None:
-        try:
-            target = os.open(found.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise TraplineError(f"cannot write to '{found.output}' (-o): {error.strerror}") from None
-        stack.callback(os.close, target)
+    target = open_output(found, stack)
     out, err = Sink(target, found.buffering or "line"), Sink(2, "none")
     if found.format == "json":
         from trapline.runtime.output.json import JsonOutput
@@ -59,6 +54,18 @@ def make_output(found: Arguments, stack: ExitStack) -> Output:
     from trapline.runtime.output.text import TextOutput
 
     return TextOutput(out, err, quiet=found.quiet, warnings=not found.no_warnings)
+
+
+def open_output(found: Arguments, stack: ExitStack) -> int:
+    """Return the descriptor of stdout, or of the file of ``-o``, which `stack` closes."""
+    target = 1
+    if found.output is not None:
+        try:
+            target = os.open(found.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise TraplineError(f"cannot write to '{found.output}' (-o): {error.strerror}") from None
+        stack.callback(os.close, target)
+    return target
 
 
 def run_program(found: Arguments) -> int:
@@ -74,7 +81,14 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
     from trapline.api import Session
 
     name, text = read_program(found)
+    if found.mode == "codegen":
+        return _compile_only(found, name, text)
     wanted = re.compile(found.probe_filter) if found.probe_filter is not None else None
+    special: ModeRun | None = None
+    if found.mode in ("test", "bench"):
+        from trapline.cli.modes import ModeRun
+
+        special = ModeRun(found, stack)
     try:
         session = Session(
             text,
@@ -83,11 +97,13 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
             command=found.command,
             unsafe=found.unsafe,
             name=name,
-            output=make_output(found, stack),
+            output=special.output if special else make_output(found, stack),
             report_faults=found.warnings,
             dump=_make_dump(found.debug) if found.debug else None,
             include_dirs=found.include_dirs,
             includes=found.includes,
+            mode=found.mode if special else "",
+            config={"print_maps_on_exit": False} if special else None,
             keep=None if wanted is None else lambda label: wanted.search(label) is not None,
         )
     except VerifierError as error:
@@ -101,7 +117,29 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
                 sys.stdout.write(f"\nVerifier log: {program}\n{log}\n")
         if found.debug:
             return 0
+        if special is not None:
+            return special.run(session)
         return _run(session, dry_run=found.dry_run)
+
+
+def _compile_only(found: Arguments, name: str, text: str) -> int:
+    from trapline.api import compile_program
+    from trapline.frontends.bpftrace.config import CompileOptions, settings_from_environment
+    from trapline.source import Source
+
+    options = CompileOptions(
+        positional=found.operands,
+        pid=found.pid or 0,
+        settings=settings_from_environment(os.environ),
+        unsafe=found.unsafe,
+        warnings=found.warnings,
+        include_dirs=(*found.include_dirs, *(d for d in os.environ.get("CPATH", "").split(":") if d)),
+        includes=found.includes,
+    )
+    compiled = compile_program(Source(name, text), options, dump=_make_dump(found.debug) if found.debug else None)
+    if not found.no_warnings:
+        print_warnings(compiled.warnings)
+    return 0
 
 
 def _run(session: Session, *, dry_run: bool) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trapline.engine.child import Child
 from trapline.engine.machine import machine
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
-from trapline.ir.spec import LOST, RING, START, AttachPoint, ObjectSpec, SpecialAttach
+from trapline.ir.spec import LOST, RING, START, AttachPoint, IterAttach, ObjectSpec, SpecialAttach
 from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
@@ -171,6 +171,9 @@ class EngineSession:
             self.output.warning(str(error))
             return
         self._links.append(link)
+        attach = point.attach
+        if isinstance(attach, IterAttach) and attach.pin:
+            self.output.printf(f"Program pinned to {attach.pin}\n".encode("utf-8", "surrogateescape"))
         for skipped in link.skipped:
             self.output.warning(f"{point.label}: left out {skipped.symbol}: {skipped.reason}")
         for warning in link.warnings:
@@ -184,7 +187,7 @@ class EngineSession:
     @property
     def attached(self) -> int:
         """How many probes are attached; each function of a wildcard counts, and ``begin`` and ``end`` do."""
-        special = sum(1 for _ in self._specials("begin", "end", "signal"))
+        special = sum(1 for _ in self.specials("begin", "end", "signal"))
         return special + sum(link.count for link in self._links if not link.point.internal)
 
     def _points(self) -> Iterator[tuple[Program, AttachPoint]]:
@@ -193,7 +196,8 @@ class EngineSession:
                 if self._keep is None or self._keep(point.label):
                     yield program, point
 
-    def _specials(self, *when: str) -> Iterator[tuple[Program, AttachPoint]]:
+    def specials(self, *when: str) -> Iterator[tuple[Program, AttachPoint]]:
+        """Yield the programs that the session runs itself, with their places; `when` as in `SpecialAttach`."""
         for program, point in self._points():
             if isinstance(point.attach, SpecialAttach) and point.attach.when in when:
                 yield program, point
@@ -207,8 +211,29 @@ class EngineSession:
         return internal + [row for row in rest if row not in last_first] + last_first[::-1]
 
     def _run_special(self, when: str) -> None:
-        for program, _ in self._specials(when):
+        for program, _ in self.specials(when):
             program.run()
+
+    def catch_up(self) -> int:
+        """Handle all that was sent so far, also behind an ``exit()``; return what that one said, else 0."""
+        self._loop.settle()
+        code, self._loop.exit_code = self._loop.exit_code, 0
+        return code
+
+    def _iterate(self) -> Iterator[None]:
+        """Run the iterators, until the ring wants to be read each; then end a run that has nothing else."""
+        attaches = [link.point.attach for link in self._links]
+        if not any(isinstance(attach, IterAttach) for attach in attaches):
+            return
+        from trapline.kernel.attach.iterator import read_to_end  # imported when needed: most programs start faster
+
+        for link, attach in zip(tuple(self._links), attaches, strict=True):
+            if isinstance(attach, IterAttach) and not attach.pin:
+                with link.iterate() as fd:
+                    while not read_to_end(fd.fileno()):
+                        yield
+        if all(isinstance(attach, IterAttach) for attach in attaches):
+            self._loop.stop()
 
     def signal(self) -> None:
         """Run the ``self:signal`` probes."""
@@ -221,6 +246,9 @@ class EngineSession:
             What the program gave to ``exit()``, else 0.
         """
         self._check()
+        for _ in self._iterate():
+            if not self._loop.step(0.0):
+                break
         self._loop.run()
         self.finish()
         return self._loop.exit_code
@@ -233,6 +261,7 @@ class EngineSession:
             timeout: end the iteration (not the run) when this many seconds pass without an event.
         """
         self._check()
+        iteration = self._iterate()
         quiet_since = time.monotonic()
         while True:
             while queue:
@@ -242,6 +271,7 @@ class EngineSession:
                 return
             rest = None if timeout is None else timeout - (time.monotonic() - quiet_since)
             expired = rest is not None and rest <= 0
+            next(iteration, None)
             # Events that came while this process had no CPU are there all the same: look before giving up.
             if not self._loop.step(0.0 if expired else rest):
                 self.finish()

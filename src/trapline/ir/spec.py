@@ -53,7 +53,7 @@ class MapSpec:
 
 @record(frozen=True)
 class SpecialAttach:
-    """Run once by the session itself: `when` is ``begin``, ``end`` or ``signal``."""
+    """Run by the session itself: `when` is ``begin``, ``end``, ``signal``, ``test`` or ``bench``."""
 
     when: str
 
@@ -95,19 +95,24 @@ class TracepointAttach:
 
 @record(frozen=True)
 class RawTracepointAttach:
-    """A raw tracepoint; `btf` asks for the BTF-typed flavour (``tp_btf``)."""
+    """A raw tracepoint; `btf` asks for the BTF-typed flavour (``tp_btf``); `module` says whose types describe it."""
 
     name: str
     btf: bool = False
+    module: str = ""
 
 
 @record(frozen=True)
 class TrampolineAttach:
-    """fentry, fexit, fmod_ret or lsm (`kind`) on a function of the kernel or of `module`."""
+    """fentry, fexit, fmod_ret or lsm (`kind`) on a function of the kernel, of `module`, or of a loaded BPF program.
+
+    `program` is the kernel's id of that program, 0 for none.
+    """
 
     kind: str
     symbol: str
     module: str = ""
+    program: int = 0
 
 
 @record(frozen=True)
@@ -127,6 +132,8 @@ class PerfAttach:
     """A perf event: `type`/`config` as in perf_event_open(2).
 
     One of `period` and `frequency` is not 0.  `cpu` is -1 for every online CPU, -2 for the first online one.
+    A breakpoint is of type ``PERF_TYPE_BREAKPOINT`` and watches `length` bytes at `address` for `access`
+    (``HW_BREAKPOINT_…``).
     """
 
     type: int
@@ -135,13 +142,21 @@ class PerfAttach:
     frequency: int = 0
     cpu: int = -1
     pid: int = -1
+    access: int = 0
+    address: int = 0
+    length: int = 0
 
 
 @record(frozen=True)
 class IterAttach:
-    """A BPF iterator over `target`."""
+    """A BPF iterator over `target`, or over what belongs to process `pid` (not 0).
+
+    With `pin`, a path in bpffs, each reader of that file runs it.
+    """
 
     target: str
+    pin: str = ""
+    pid: int = 0
 
 
 Attach = (

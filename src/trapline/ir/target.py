@@ -81,6 +81,15 @@ class Target(Protocol):
     def tracepoints(self, category: str, name: str) -> Sequence[tuple[str, str]]:
         """Return the (category, name) that match two globs, sorted."""
 
+    def raw_tracepoints(self, module: str, name: str) -> Sequence[tuple[str, str]]:
+        """Return the (module, name) of raw tracepoints that match two globs; an empty module is the first that has it.
+
+        The kernel proper is ``vmlinux``.
+        """
+
+    def bpf_functions(self, program: str, name: str) -> Sequence[tuple[int, str]]:
+        """Return the (program id, function) of loaded BPF programs that match: `program` is an id or ``*``."""
+
     def tracepoint_format(self, category: str, name: str) -> TracepointFormat:
         """Return a tracepoint's fields.  Raises `NoSuchProbeError`."""
 

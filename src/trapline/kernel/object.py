@@ -21,6 +21,7 @@ from trapline.ir.spec import (
     TrampolineAttach,
 )
 from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, runs_last_attached_first
+from trapline.kernel.bpf_functions import find_bpf_function
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.program import LoadOptions, Program
@@ -289,6 +290,9 @@ def _with_attach_target(spec: ObjectProgram, options: LoadOptions, target: LiveT
     for point in spec.attach_points:
         attach = point.attach
         if isinstance(attach, TrampolineAttach):
+            if attach.program:
+                number, fd = find_bpf_function(attach.program, attach.symbol, held)
+                return replace(options, attach_btf_id=number, attach_btf_fd=fd)
             name = f"bpf_lsm_{attach.symbol}" if attach.kind == "lsm" else attach.symbol
             number, fd = _find_function(name, attach.module, point, target, held)
             return replace(options, attach_btf_id=number, attach_btf_fd=fd)
@@ -298,7 +302,7 @@ def _with_attach_target(spec: ObjectProgram, options: LoadOptions, target: LiveT
                 raise NoSuchProbeError(f"this kernel has no iterator {attach.target}")
             return replace(options, attach_btf_id=iterator)
         if isinstance(attach, RawTracepointAttach) and attach.btf:
-            number, fd = _find_tracepoint(attach.name, target, held)
+            number, fd = _find_tracepoint(attach.name, attach.module, target, held)
             return replace(options, attach_btf_id=number, attach_btf_fd=fd)
     return options
 
@@ -329,18 +333,19 @@ def _modules_of(name: str, module: str, target: LiveTarget) -> list[str]:
     return sorted({s.module for s in target.symbols.find(name) if s.module})
 
 
-def _find_tracepoint(name: str, target: LiveTarget, held: list[Fd]) -> tuple[int, int]:
+def _find_tracepoint(name: str, module: str, target: LiveTarget, held: list[Fd]) -> tuple[int, int]:
     from trapline.btf import Typedef
 
     wanted = f"btf_trace_{name}"
-    number = target.btf.find(wanted, Typedef)
+    number = target.btf.find(wanted, Typedef) if module in ("", "vmlinux") else None
     if number is not None:
         return number, 0
-    for module in sorted({s.module for s in target.symbols.find(f"__tracepoint_{name}") if s.module}):
-        btf = target.module_btf(module)
+    owners = {s.module for s in target.symbols.find(f"__tracepoint_{name}") if s.module}
+    for owner in [module] if module else sorted(owners):
+        btf = target.module_btf(owner)
         number = btf.find(wanted, Typedef) if btf else None
         if number is not None:
-            return number, _module_btf_fd(module, held)
+            return number, _module_btf_fd(owner, held)
     raise NoSuchProbeError(f"raw tracepoint {name} does not exist (the kernel's types do not describe it)")
 
 

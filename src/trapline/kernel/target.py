@@ -210,6 +210,40 @@ class LiveTarget:
         """Return the (category, name) that match two globs, sorted."""
         return self.probes.match_tracepoints(category, name)
 
+    def raw_tracepoints(self, module: str, name: str) -> Sequence[tuple[str, str]]:
+        """Return the (module, name) of raw tracepoints that match two globs; an empty module is the first that has it.
+
+        They are those whose prototype the types describe (``btf_trace_NAME``).
+        """
+        from trapline.btf import Typedef
+        from trapline.kernel.patterns import compile_pattern, is_pattern
+
+        prefix = "btf_trace_"
+        matches, matches_module = compile_pattern(name).match, compile_pattern(module or "*").match
+        found: list[tuple[str, str]] = []
+        if not self.has_btf:
+            return found
+        for owner in ("vmlinux", *machine.btf_modules()):
+            btf = self.module_btf(owner) if matches_module(owner) else None
+            if btf is None:
+                continue
+            if is_pattern(name):
+                names = {text[len(prefix) :] for text in map(btf.name_of, btf.ids(Typedef)) if text.startswith(prefix)}
+                found += [(owner, event) for event in sorted(names) if matches(event)]
+            elif any(number >= btf.first_id for number in btf.find_all(prefix + name, Typedef)):
+                found.append((owner, name))
+                if not module:
+                    break
+        return found
+
+    def bpf_functions(self, program: str, name: str) -> Sequence[tuple[int, str]]:
+        """Return the (program id, function) of loaded BPF programs that match: `program` is an id or ``*``."""
+        from trapline.kernel.bpf_functions import list_bpf_functions
+        from trapline.kernel.patterns import compile_pattern
+
+        wanted, matches = compile_pattern(program).match, compile_pattern(name).match
+        return sorted(row for row in list_bpf_functions() if wanted(str(row[0])) and matches(row[1]))
+
     def tracepoint_format(self, category: str, name: str) -> TracepointFormat:
         """Return a tracepoint's fields.
 

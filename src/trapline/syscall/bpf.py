@@ -327,11 +327,21 @@ def create_kprobe_multi_link(
     return result
 
 
-def create_link(prog_fd: int, attach_type: int, target_fd: int = 0, cookie: int = 0) -> int:
-    """BPF_LINK_CREATE of a TRACING program (fentry, fexit, LSM, iterator); descriptor or ``-errno``."""
+def create_link(prog_fd: int, attach_type: int, target_fd: int = 0, cookie: int = 0, *, info: bytes = b"") -> int:
+    """BPF_LINK_CREATE of a TRACING program (fentry, fexit, LSM, iterator); descriptor or ``-errno``.
+
+    Args:
+        prog_fd: the program.
+        attach_type: as it was loaded for.
+        target_fd: another program, to attach to it.
+        cookie: for trampolines, see ``bpf_get_attach_cookie``.
+        info: of an iterator, ``union bpf_iter_link_info``.
+    """
     attr = Attr(48).u32(0, prog_fd).u32(4, target_fd).u32(8, attach_type)
     if cookie:
         attr.u64(24, cookie)
+    if info:
+        attr.pointer(16, info).u32(24, len(info))
     return bpf(abi.BPF_LINK_CREATE, attr)
 
 
@@ -389,6 +399,11 @@ def open_by_id(command: int, number: int) -> Fd | None:
     if result < 0:
         raise failure("cannot open a BPF object", result)
     return Fd(result, f"BPF object {number}")
+
+
+def pin_object(fd: int, path: str) -> int:
+    """BPF_OBJ_PIN: give an object a name in bpffs, which keeps it; return 0 or ``-errno``."""
+    return bpf(abi.BPF_OBJ_PIN, Attr(16).text(0, path).u32(8, fd))
 
 
 def read_btf_name(fd: int) -> str:

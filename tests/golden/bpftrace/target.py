@@ -125,6 +125,12 @@ class FixtureTarget:
     def tracepoints(self, category: str, name: str) -> Sequence[tuple[str, str]]:
         return [(c, n) for c, n in sorted(_FIELDS) if fnmatchcase(c, category) and fnmatchcase(n, name)]
 
+    def raw_tracepoints(self, module: str, name: str) -> Sequence[tuple[str, str]]:
+        return []
+
+    def bpf_functions(self, program: str, name: str) -> Sequence[tuple[int, str]]:
+        return []
+
     def tracepoint_format(self, category: str, name: str) -> TracepointFormat:
         if (category, name) not in _FIELDS:
             raise NoSuchProbeError(f"no tracepoint {category}:{name}")

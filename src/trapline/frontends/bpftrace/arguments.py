@@ -78,11 +78,11 @@ def trampoline_arguments(target: Target, name: str, module: str) -> Arguments:
     return _function_arguments(target, name, module, place_register=lambda i: (Place.TRAMPOLINE, i * _REGISTER_BYTES))
 
 
-def raw_tracepoint_arguments(target: Target, name: str) -> Arguments:
-    """Return the arguments of a raw tracepoint."""
-    if not target.has_btf:
+def raw_tracepoint_arguments(target: Target, name: str, module: str = "") -> Arguments:
+    """Return the arguments of a raw tracepoint of the kernel, or of a module."""
+    btf = target.module_btf(module)
+    if btf is None:
         return Arguments(missing=_NO_BTF)
-    btf = target.btf
     # The typedef btf_trace_NAME has the types only; these functions of the same prototype have the names too.
     found = (
         btf.func("__traceiter_" + name) or btf.func("__bpf_trace_" + name) or btf.find("btf_trace_" + name, b.Typedef)
@@ -91,6 +91,26 @@ def raw_tracepoint_arguments(target: Target, name: str) -> Arguments:
         return Arguments(missing=f"the kernel has no type information on the raw tracepoint {name}")
     params = btf.params(found)[1:]  # the first one is the tracepoint's private data
     return _place(btf, params, lambda i: (Place.TRAMPOLINE, i * _REGISTER_BYTES), Space.KERNEL)
+
+
+def iterator_names(target: Target) -> list[str]:
+    """Return the names of the kernel's iterators."""
+    prefix = "bpf_iter__"
+    names = (target.btf.name_of(number) for number in target.btf.ids(b.Struct)) if target.has_btf else ()
+    return sorted({name[len(prefix) :] for name in names if name.startswith(prefix)})
+
+
+def iterator_arguments(target: Target, name: str) -> Arguments:
+    """Return the members of an iterator's context (``struct bpf_iter__NAME``)."""
+    btf = target.btf
+    context = btf.struct(f"bpf_iter__{name}")
+    if context is None:
+        return Arguments(missing=f"the kernel has no type information on the iterator {name}")
+    items = {
+        field.name: Argument(field.name, from_btf(btf, field.type), Place.CONTEXT, field.offset)
+        for field in btf.fields(context)
+    }
+    return Arguments(items)
 
 
 def function_result(target: Target, name: str, module: str) -> t.Type | None:

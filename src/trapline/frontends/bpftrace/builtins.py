@@ -169,7 +169,7 @@ def _check_probetype(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
 
 
 def _probetype(provider: str) -> bytes:
-    return b"special" if provider in ("begin", "end", "self") else provider.encode()
+    return b"special" if provider in ("begin", "end", "self", "test", "bench") else provider.encode()
 
 
 def _lower_probetype(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
@@ -213,6 +213,8 @@ def _lower_context(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
 
 
 def _check_context(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    if typer.site.provider == "iter":
+        return t.ArgsT()
     if not typer.site.has_registers and typer.site.program_type != "PERF_EVENT":
         return typer.error(f"ctx is not available in a {typer.site.provider} probe", node.span)
     return t.UINT64

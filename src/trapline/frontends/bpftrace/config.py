@@ -77,6 +77,7 @@ class CompileOptions:
         child_pid: the pid of the command that the tracer started (``cpid``), 0 for none.
         include_dirs: folders to search for included C headers.
         includes: C headers that are included before the program.
+        mode: ``test`` or ``bench``: run the blocks of that kind; they are left out otherwise.
         start_nsecs: CLOCK_BOOTTIME at the start in nanoseconds, for ``elapsed``; 0 measures from the first use.
     """
 
@@ -87,6 +88,7 @@ class CompileOptions:
     unsafe: bool = False
     warnings: int = 0
     child_pid: int = 0
+    mode: str = ""
     start_nsecs: int = 0
     include_dirs: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from trapline.frontends.bpftrace import types as t
 
-_SPEC = re.compile(
+SPECIFIER = re.compile(
     r"%(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?:\*|\d*))?(?P<length>[hlLjzt]*)(?P<kind>gr|rx|rh|[diouxXcspr%])"
 )
 _NUMERIC = "diouxXcp"
@@ -15,7 +15,7 @@ _NUMERIC = "diouxXcp"
 
 def conversions(format_: str) -> list[str]:
     """Return the kind of each conversion in a format (``d``, ``s``, ``rx`` …), ``%%`` left out."""
-    return [m["kind"] for m in _SPEC.finditer(format_) if m["kind"] != "%"]
+    return [m["kind"] for m in SPECIFIER.finditer(format_) if m["kind"] != "%"]
 
 
 def check_format(format_: str, types: Sequence[t.Type], name: str) -> Iterator[tuple[int, str]]:
@@ -29,7 +29,7 @@ def check_format(format_: str, types: Sequence[t.Type], name: str) -> Iterator[t
     Yields:
         The index of an argument (-1: the whole call) and what is wrong with it.
     """
-    leftover = _SPEC.sub("", format_)
+    leftover = SPECIFIER.sub("", format_)
     if "%" in leftover:
         at = leftover.index("%")
         yield -1, f"{name}: unknown format specifier '{leftover[at : at + 2]}' in the format string"

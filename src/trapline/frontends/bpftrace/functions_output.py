@@ -11,6 +11,7 @@ from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.formats import check_format
 from trapline.frontends.bpftrace.lower_base import Part
 from trapline.frontends.bpftrace.readers import value_of
+from trapline.frontends.bpftrace.seq_output import check_seq_printf, is_pinned, lower_seq_printf
 from trapline.frontends.bpftrace.tables import MANY, Function
 from trapline.ir import spec
 from trapline.ir.function import Op
@@ -34,6 +35,8 @@ def _check_printf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kinds = [typer.type_of(a) for a in call.args[1:]]
     if text is None:
         return typer.error(f"{call.name}() expects a string literal as its format", call.args[0].span)
+    if is_pinned(typer.site):
+        check_seq_printf(typer, call, kinds)
     for _, message in check_format(text.decode("utf-8", "surrogateescape"), kinds, call.name):
         typer.error(message, call.span)
     for node, kind in zip(call.args[1:], kinds, strict=True):
@@ -45,6 +48,9 @@ def _check_printf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
 
 
 def _lower_printf(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    if is_pinned(low.site):
+        lower_seq_printf(low, call)
+        return
     format_ = (low.typer.literal_string(call.args[0]) or b"").decode("utf-8", "surrogateescape")
     nodes = call.args[1:]
     parts = _parts(low, nodes)

@@ -16,6 +16,7 @@ from trapline.frontends.bpftrace.knowledge import Knowledge, Variable
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_maps import MapLowerer
 from trapline.frontends.bpftrace.module_builder import ModuleBuilder
+from trapline.frontends.bpftrace.seq_output import begin_iterator
 from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, restore_stash
 from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir import spec
@@ -41,6 +42,8 @@ class Lowerer(MapLowerer):
         if slots:
             restore_stash(self, slots)
         self._filter_process()
+        if self.site.provider == "iter":
+            begin_iterator(self)
         if probe.predicate is not None:
             run, skip = b.new_block("run"), b.new_block("skip")
             self.branch_on(probe.predicate, run, skip)
@@ -51,8 +54,11 @@ class Lowerer(MapLowerer):
         if not b.finished:
             self.leave()
 
-    def leave(self) -> None:
-        """End the program here."""
+    def leave(self, value: Op | None = None) -> None:
+        """End the program here; `value` is what a test says."""
+        if value is not None and self.site.provider in ("test", "bench"):
+            self.b.ret(value)
+            return
         # A tracepoint's other listeners (perf) see the event only if the program returns non-zero.
         self.b.ret(self.b.i64(1 if self.site.program_type == "TRACEPOINT" else 0))
 
@@ -117,9 +123,7 @@ class Lowerer(MapLowerer):
             after, again = self._loops[-1]
             self.b.jump(after if isinstance(node, ast.Break) else again)
         elif isinstance(node, ast.Return):
-            if node.value is not None:
-                self.value(node.value)
-            self.leave()
+            self.leave(self.number(node.value) if node.value is not None else None)
         else:
             raise AssertionError(f"{type(node).__name__} was lowered")
 

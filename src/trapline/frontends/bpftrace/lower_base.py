@@ -39,6 +39,7 @@ class LowererBase:
         self.b = Builder(name)
         self.stash: Op | None = None
         self.stash_slots: dict[str, int] = {}
+        self.checked_pointers: dict[str, Op] = {}  # variables with the context's pointers that are not null
         self.name_index = 0
         self.subprograms: dict[str, Function] = {}
 

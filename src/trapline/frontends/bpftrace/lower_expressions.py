@@ -271,6 +271,8 @@ class ExpressionLowerer(ComparisonLowerer):
         """Return the value of a named argument of scalar type."""
         b = self.b
         width = integer(argument.type.size)
+        if argument.name in self.checked_pointers:
+            return b.load(I64, self.checked_pointers[argument.name])
         if argument.place is Place.CONTEXT:
             return b.load(width, b.offset(b.context, argument.offset, argument.name))
         if self.stash is not None:

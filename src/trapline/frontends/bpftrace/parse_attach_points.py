@@ -248,20 +248,27 @@ def _parse_timer(parts: _Parts) -> AttachPoint:
         if unit == "hz":
             if value == 0:
                 raise _Invalid(f"{parts.provider} frequency should be a positive integer")
-            return parts.point(number=value, mode="hz")
+            return parts.point(number=value, mode="hz", target=f"hz:{value}")
         if unit not in _UNITS:
             raise _Invalid(f"Invalid unit: {unit}", "Units are hz, s, ms and us, or a duration such as 100ms.")
+        if value == 0:
+            raise _Invalid(f"{parts.provider} frequency should be a positive integer")
+        written = f"{unit}:{value}"
         value *= _UNITS[unit]
     else:
-        match = re.fullmatch(r"([0-9][0-9_]*)([a-z]*)", parts.fields[0])
+        match = re.fullmatch(r"(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*?)([a-z]*)", parts.fields[0])
         if not match or (match[2] and match[2] not in _DURATIONS):
             raise _Invalid(
                 f"Invalid duration: '{parts.fields[0]}'", f"Write {parts.provider}:100ms or {parts.provider}:ms:100."
             )
         value = _number(match[1], "duration") * _DURATIONS.get(match[2], 1)
+        written = f"us:{value // 1000}"
     if value < _MINIMUM_PERIOD_NS:
-        raise _Invalid(f"the period of a {parts.provider} probe is at least {_MINIMUM_PERIOD_NS} ns")
-    return parts.point(number=value, mode="ns")
+        raise _Invalid(
+            f"Invalid rate of {parts.provider} probe. Minimum is {_MINIMUM_PERIOD_NS} or 1us. "
+            f"Found: {value} nanoseconds"
+        )
+    return parts.point(number=value, mode="ns", target=written)
 
 
 def _parse_counter(parts: _Parts) -> AttachPoint:
@@ -274,10 +281,10 @@ def _parse_watchpoint(parts: _Parts) -> AttachPoint:
     parts.require(3)
     address, length, mode = parts.fields
     if set(mode) - set("rwx") or len(set(mode)) != len(mode):
-        raise _Invalid(f"Invalid watchpoint mode: {mode}", "A mode is a combination of r, w and x.")
+        raise _Invalid("watchpoint mode must be combination of (r,w,x)")
     size = _number(length, "length")
     if size not in (1, 2, 4, 8):
-        raise _Invalid(f"Invalid watchpoint length: {size}", "The length is 1, 2, 4 or 8.")
+        raise _Invalid("watchpoint length must be one of (1,2,4,8)")
     return parts.point(address=_number(address, "address"), number=size, mode="".join(sorted(mode)))
 
 
@@ -314,6 +321,8 @@ def _parse_usdt(parts: _Parts) -> AttachPoint:
 
 def _parse_iter(parts: _Parts) -> AttachPoint:
     parts.require(1, 2)
+    if "*" in parts.fields[0]:
+        raise _Invalid("iter probe type does not support wildcards")
     return parts.point(event=parts.fields[0], mode=parts.fields[1] if len(parts.fields) == 2 else "")
 
 

@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from trapline.abi import perf
 from trapline.errors import FeatureMissingError, TargetError
 from trapline.frontends.bpftrace import ast
-from trapline.frontends.bpftrace.arguments import raw_tracepoint_arguments, tracepoint_arguments
+from trapline.frontends.bpftrace.arguments import (
+    iterator_arguments,
+    iterator_names,
+    raw_tracepoint_arguments,
+    tracepoint_arguments,
+)
 from trapline.frontends.bpftrace.resolver import Resolver, make_site, no_arguments
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
 from trapline.ir import spec
 
-_SOFTWARE = {
-    "cpu-clock": (0, 1_000_000),
-    "cpu": (0, 1_000_000),
-    "task-clock": (1, 1),
-    "page-faults": (2, 100),
-    "faults": (2, 100),
-    "context-switches": (3, 1000),
-    "cs": (3, 1000),
-    "cpu-migrations": (4, 1),
-    "minor-faults": (5, 1),
-    "major-faults": (6, 1),
-    "alignment-faults": (7, 1),
-    "emulation-faults": (8, 1),
-    "dummy": (9, 1),
-    "bpf-output": (10, 1),
-}
-_HARDWARE = {
-    "cpu-cycles": (0, 1_000_000),
-    "cycles": (0, 1_000_000),
-    "instructions": (1, 1_000_000),
-    "cache-references": (2, 1_000_000),
-    "cache-misses": (3, 1_000_000),
-    "branch-instructions": (4, 100_000),
-    "branches": (4, 100_000),
-    "branch-misses": (5, 100_000),
-    "bus-cycles": (6, 100_000),
-    "frontend-stalls": (7, 1_000_000),
-    "backend-stalls": (8, 1_000_000),
-    "ref-cycles": (9, 1_000_000),
-}
+# What fires once per event unless the program says otherwise: the rest fires every so many.
+_SOFTWARE_COUNTS = {"cpu-clock": 1_000_000, "page-faults": 100, "context-switches": 1000}
+_RARE_HARDWARE = ("branch-instructions", "branch-misses", "bus-cycles")
+_ACCESS = {"r": perf.HW_BREAKPOINT_R, "w": perf.HW_BREAKPOINT_W, "x": perf.HW_BREAKPOINT_X}
+_OF_TASKS = ("task", "task_file", "task_vma")
+_MODES = {"x86_64": ("x", "w", "rw"), "aarch64": ("r", "w", "x", "rw")}
 
 
 def resolve_special(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
     """Resolve what the session runs itself: begin, end, self."""
     when = "signal" if point.provider == "self" else point.provider
-    label = "self:signal:SIGUSR1" if point.provider == "self" else point.provider
+    label = {"self": "self:signal:SIGUSR1", "test": f"test:{point.event}", "bench": f"bench:{point.event}"}.get(
+        point.provider, point.provider
+    )
+    # Only some types of programs can be run many times in one call, and timed.
+    program = "XDP" if point.provider == "bench" else "RAW_TRACEPOINT"
     attach = r.attach(point, spec.SpecialAttach(when), label)
-    return [make_site(probe, point, "RAW_TRACEPOINT", [attach], label, no_arguments(f"a {point.provider} probe"))]
+    return [make_site(probe, point, program, [attach], label, no_arguments(f"a {point.provider} probe"))]
 
 
 def resolve_tracepoint(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
@@ -59,7 +45,7 @@ def resolve_tracepoint(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) ->
     if "*" in point.target or "*" in point.event:
         matches = target.tracepoints(point.target, point.event)
         if not matches:
-            r.missing(f"No matches for tracepoint {point.target}:{point.event}.", point)
+            r.no_match(point)
     else:
         try:
             target.tracepoint_format(point.target, point.event)
@@ -85,22 +71,22 @@ def resolve_tracepoint(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) ->
 
 def resolve_raw_tracepoint(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
     """Resolve raw tracepoints."""
-    if "*" in point.event:
-        r.refuse(point, "wildcards of raw tracepoints")
-    label = f"rawtracepoint:{point.target or 'vmlinux'}:{point.event}"
-    attach = r.attach(point, spec.RawTracepointAttach(point.event, btf=True), label)
-    target, name = r.target, point.event
-    return [
-        make_site(
-            probe,
-            point,
-            "TRACING",
-            [attach],
-            label,
-            lambda: raw_tracepoint_arguments(target, name),
-            expected_attach="TRACE_RAW_TP",
-        )
-    ]
+    target = r.target
+    if not target.has_btf:
+        r.error(point, "rawtracepoint needs the kernel's type information", "Use a tracepoint instead.")
+    matches = target.raw_tracepoints(point.target, point.event)
+    if not matches:
+        r.no_match(point)
+    sites = []
+    for module, name in matches:
+        label = f"rawtracepoint:{module}:{name}"
+        attach = r.attach(point, spec.RawTracepointAttach(name, btf=True, module=module), label)
+
+        def find(name: str = name, module: str = module) -> Arguments:
+            return raw_tracepoint_arguments(target, name, module)
+
+        sites.append(make_site(probe, point, "TRACING", [attach], label, find, expected_attach="TRACE_RAW_TP"))
+    return sites
 
 
 def resolve_timer(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
@@ -114,24 +100,61 @@ def resolve_timer(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list
         cpu=-1 if everywhere else -2,
         pid=(r.options.pid or -1) if everywhere else -1,
     )
-    label = f"{point.provider}:{point.text.partition(':')[2]}"
+    label = f"{point.provider}:{point.target}"
     what = f"an {point.provider} probe" if point.provider == "interval" else "a profile probe"
     return [make_site(probe, point, "PERF_EVENT", [r.attach(point, attach, label)], label, no_arguments(what))]
 
 
 def resolve_counter(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
     """Resolve software and hardware counters."""
-    events = _SOFTWARE if point.provider == "software" else _HARDWARE
-    if point.event not in events:
-        r.error(
-            point,
-            f"{point.event} is not a {point.provider} event",
-            "Events are: " + ", ".join(sorted(events)) + ".",
-        )
-    config, default = events[point.event]
-    kind = perf.PERF_TYPE_SOFTWARE if point.provider == "software" else perf.PERF_TYPE_HARDWARE
-    count = point.number or default
-    attach = spec.PerfAttach(kind, config, period=count, pid=r.options.pid or -1)
-    label = f"{point.provider}:{point.event}:{count}"
+    software = point.provider == "software"
+    events = perf.SOFTWARE_EVENTS if software else perf.HARDWARE_EVENTS
+    aliases = perf.SOFTWARE_ALIASES if software else perf.HARDWARE_ALIASES
+    name = aliases.get(point.event, point.event)
+    if name not in events:
+        known = ", ".join(sorted([*events, *aliases]))
+        r.error(point, f"{point.event} is not a {point.provider} probe", f"Events are: {known}.")
+    default = _SOFTWARE_COUNTS.get(name, 1) if software else 100_000 if name in _RARE_HARDWARE else 1_000_000
+    kind = perf.PERF_TYPE_SOFTWARE if software else perf.PERF_TYPE_HARDWARE
+    attach = spec.PerfAttach(kind, events[name], period=point.number or default, pid=r.options.pid or -1)
+    label = f"{point.provider}:{point.event}" + (f":{point.number}" if point.number else "")
     nothing = no_arguments(f"a {point.provider} probe")
     return [make_site(probe, point, "PERF_EVENT", [r.attach(point, attach, label)], label, nothing)]
+
+
+def resolve_watchpoint(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
+    """Resolve watchpoints: an address, a length in bytes, and what kind of access fires."""
+    modes = _MODES[r.target.arch.name]
+    if point.mode not in modes:
+        r.error(point, f"invalid watchpoint mode: {point.mode}", f"supported modes: {','.join(modes)}")
+    attach = spec.PerfAttach(
+        perf.PERF_TYPE_BREAKPOINT,
+        0,
+        period=1,
+        pid=r.options.pid or -1,
+        access=sum(_ACCESS[letter] for letter in point.mode),
+        address=point.address or 0,
+        length=point.number,
+    )
+    label = f"watchpoint:{point.address}:{point.number}:{point.mode}"
+    nothing = no_arguments("a watchpoint probe")
+    return [make_site(probe, point, "PERF_EVENT", [r.attach(point, attach, label)], label, nothing)]
+
+
+def resolve_iterator(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
+    """Resolve iterators over the kernel's objects."""
+    target, name = r.target, point.event
+    context = target.btf.struct(f"bpf_iter__{name}") if target.has_btf else None
+    if context is None or target.btf.func(f"bpf_iter_{name}") is None:
+        names = iterator_names(target)
+        near = get_close_matches(name, names, 1)
+        hint = f"Did you mean iter:{near[0]}?" if near else "trapline -l 'iter:*' lists what there is."
+        r.missing(f"iter {name} not available for your kernel version.", point, hint)
+    label = f"iter:{name}"
+    pin = point.mode if point.mode.startswith("/") or not point.mode else f"/sys/fs/bpf/{point.mode}"
+    attach = r.attach(point, spec.IterAttach(name, pin, r.options.pid if name in _OF_TASKS else 0), label)
+
+    def find() -> Arguments:
+        return iterator_arguments(target, name)
+
+    return [make_site(probe, point, "TRACING", [attach], label, find, expected_attach="TRACE_ITER")]

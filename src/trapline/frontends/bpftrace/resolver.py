@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -33,6 +34,20 @@ class Resolver:
         self.options = options
         self.diagnostics = diagnostics
         self.unsupported: list[Diagnostic] = []
+        self._unmatched: list[ast.AttachPoint] = []
+
+    def no_match(self, point: ast.AttachPoint) -> None:
+        """Note that nothing matches a wildcard: an error only when nothing else is left of its block."""
+        self._unmatched.append(point)
+        raise Skip
+
+    def finish_block(self, sites: Sequence[ProbeSite]) -> None:
+        """Report the wildcards that nothing matches, when the block has no other place."""
+        unmatched, self._unmatched = self._unmatched, []
+        if not sites:
+            for point in unmatched:
+                with suppress(Skip):
+                    self.missing(f"No matches for {point.provider} {point.text.partition(':')[2]}.", point)
 
     def missing(self, message: str, point: ast.AttachPoint, *hints: str) -> None:
         """Report an attach point that does not exist, as strictly as ``missing_probes`` asks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 
 from trapline.abi.bpf import ATTACH_TYPES
 from trapline.errors import AttachError
@@ -15,6 +16,8 @@ from trapline.kernel.target import LiveTarget
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 
+_OF_ONE_MAP = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
+
 
 def attach_iterator(program: Program, point: AttachPoint, target: LiveTarget) -> Link:
     """Attach `program` to the iterator that it was loaded for; `Link.iterate` runs it.
@@ -22,10 +25,40 @@ def attach_iterator(program: Program, point: AttachPoint, target: LiveTarget) ->
     Raises:
         AttachError: the kernel refused.
     """
-    assert isinstance(point.attach, IterAttach)
-    result = bpf.create_link(program.fileno(), ATTACH_TYPES["TRACE_ITER"])
+    spec = point.attach
+    assert isinstance(spec, IterAttach)
+    # union bpf_iter_link_info: {u32 tid; u32 pid; u32 pid_fd} for tasks, since Linux 6.1.
+    info = struct.pack("<II8x", 0, spec.pid) if spec.pid else b""
+    result = bpf.create_link(program.fileno(), ATTACH_TYPES["TRACE_ITER"], info=info)
     if result >= 0:
-        return Link(point, program, link_fds=[Fd(result, f"link of {point.label}")])
+        link = Fd(result, f"link of {point.label}")
+        if spec.pin:
+            _pin(link, spec.pin)
+        return Link(point, program, link_fds=[link])
     if result in (-errno.EPERM, -errno.EACCES):
         raise explain_privilege(point.label, -result)
-    raise AttachError(f"cannot attach to {point.label}: {os.strerror(-result)}", errno=-result)
+    hint = "this iterator walks one map, which a program cannot name" if spec.target in _OF_ONE_MAP else None
+    raise AttachError(f"cannot attach to {point.label}: {os.strerror(-result)}", errno=-result, hint=hint)
+
+
+def read_to_end(fd: int) -> bool:
+    """Run an iterator's program for the objects that are left; ``False`` when it asked to be called again."""
+    try:
+        while os.read(fd, 1 << 16):
+            pass
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pin(link: Fd, path: str) -> None:
+    result = bpf.pin_object(link.fileno(), path)
+    if result >= 0:
+        return
+    link.close()
+    hint = None
+    if result == -errno.EEXIST:
+        hint = "there is such a file already: remove it, or choose another name"
+    elif result in (-errno.EPERM, -errno.ENOENT, -errno.EINVAL):
+        hint = "the path must lie in a mounted BPF file system (mount -t bpf bpf /sys/fs/bpf)"
+    raise AttachError(f"cannot pin the iterator to {path}: {os.strerror(-result)}", errno=-result, hint=hint)

@@ -8,6 +8,7 @@ import os
 from trapline.abi.perf import (
     PERF_ATTR_FREQ,
     PERF_ATTR_INHERIT,
+    PERF_TYPE_BREAKPOINT,
     PERF_TYPE_HARDWARE,
     PERF_TYPE_HW_CACHE,
     PerfEventAttr,
@@ -23,6 +24,13 @@ from trapline.syscall.fd import Fd
 from trapline.syscall.perf import open_perf_event
 
 FIRST_ONLINE_CPU = -2
+_BREAKPOINT_HINTS = {
+    errno.ENOSPC: "the CPU has no free breakpoint register (x86 has four); somebody else may hold them",
+    errno.EINVAL: "the address must be a multiple of the length, and that of x must be 8",
+    errno.EBUSY: "somebody else holds the breakpoint registers",
+    errno.EOPNOTSUPP: "this machine has no hardware breakpoints",
+    errno.ENOENT: "this kernel has no hardware breakpoints",
+}
 
 
 def attach_perf_event(program: Program, point: AttachPoint, target: LiveTarget) -> Link:
@@ -41,6 +49,9 @@ def attach_perf_event(program: Program, point: AttachPoint, target: LiveTarget) 
         spec.config,
         sample_period=spec.frequency or spec.period,
         flags=(PERF_ATTR_FREQ if spec.frequency else 0) | (PERF_ATTR_INHERIT if spec.pid >= 0 else 0),
+        bp_type=spec.access,
+        config1=spec.address,
+        config2=spec.length,
     )
     events: list[Fd] = []
     links: list[Fd] = []
@@ -62,7 +73,7 @@ def attach_perf_event(program: Program, point: AttachPoint, target: LiveTarget) 
         for fd in (*links, *events):
             fd.close()
         raise
-    return Link(point, program, perf_fds=events, link_fds=links)
+    return Link(point, program, perf_fds=events, link_fds=links, count=1)
 
 
 def _places(spec: PerfAttach, target: LiveTarget) -> list[tuple[int, int]]:
@@ -83,6 +94,9 @@ def _places(spec: PerfAttach, target: LiveTarget) -> list[tuple[int, int]]:
 def _explain(point: AttachPoint, spec: PerfAttach, number: int) -> TraplineError:
     if number in (errno.EPERM, errno.EACCES):
         return explain_privilege(point.label, number)
+    if spec.type == PERF_TYPE_BREAKPOINT and number in _BREAKPOINT_HINTS:
+        text = f"cannot attach to {point.label}: {os.strerror(number)}"
+        return AttachError(text, errno=number, hint=_BREAKPOINT_HINTS[number])
     if number in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
         hint = None
         if spec.type in (PERF_TYPE_HARDWARE, PERF_TYPE_HW_CACHE):

@@ -75,6 +75,12 @@ class FixtureTarget:
     def tracepoints(self, category: str, name: str) -> tuple[tuple[str, str], ...]:
         return ()
 
+    def raw_tracepoints(self, module: str, name: str) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def bpf_functions(self, program: str, name: str) -> tuple[tuple[int, str], ...]:
+        return ()
+
     def tracepoint_format(self, category: str, name: str) -> TracepointFormat:
         if (category, name) != ("syscalls", "sys_enter_openat"):
             raise NoSuchProbeError(f"tracepoint {category}:{name} does not exist")
