@@ -13,7 +13,7 @@ from trapline.engine.cache import Cache
 from trapline.engine.child import Child
 from trapline.engine.compile import Compiled, Dump, Translated, compile_source, options_key
 from trapline.engine.host import live_target
-from trapline.frontends.bpftrace.config import CompileOptions, Setting, settings_from_environment
+from trapline.frontends.bpftrace.config import CompileOptions, Setting, settings_from_environment, split_arguments
 from trapline.runtime.output.protocol import Items, Location, Output
 from trapline.runtime.output.sink import Sink
 from trapline.runtime.output.text import TextOutput
@@ -97,8 +97,10 @@ class Session:
         child = Child(command) if command is not None else None
         try:
             source = Source(name, program)
+            positional, named = split_arguments(args)
             options = CompileOptions(
-                positional=tuple(args),
+                positional=positional,
+                named=named,
                 pid=pid or 0,
                 settings={**settings_from_environment(os.environ), **(config or {})},
                 typed_events=output is None,

@@ -12,10 +12,17 @@ from trapline.records import field, record
 
 @record(frozen=True)
 class Source:
-    """A program text and the name it is reported under (``stdin`` for ``-e``, else the file's path)."""
+    """A program text and the name it is reported under (``stdin`` for ``-e``, else the file's path).
+
+    Args:
+        name: what messages call it.
+        text: the text.
+        base: where it begins among all texts of a program, in characters: 0 but for imported files.
+    """
 
     name: str
     text: str = field(repr=False)
+    base: int = 0
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -41,15 +48,38 @@ class Source:
 
 @record(frozen=True)
 class Span:
-    """Characters ``[start, end)`` of a source."""
+    """Characters ``[start, end)`` of a source.
+
+    Args:
+        source: the text.
+        start, end: which part of it.
+        origin: the macro call that put the text where it is.
+    """
 
     source: Source = field(repr=False, compare=False)
     start: int
     end: int
+    origin: Span | None = field(default=None, repr=False)
 
     def to(self, other: Span) -> Span:
         """Return the span from the start of this one to the end of `other`."""
-        return Span(self.source, self.start, max(self.end, other.end))
+        return Span(self.source, self.start, max(self.end, other.end), self.origin)
+
+    def part(self, start: int, end: int) -> Span:
+        """Return the span of characters ``[start, end)`` of the same source, put there by the same macro call."""
+        return Span(self.source, start, end, self.origin)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Start and end among all texts of the program (see `Source.base`)."""
+        base = self.source.base
+        return self.start + base, self.end + base
+
+    @property
+    def chain(self) -> tuple[tuple[int, int], ...]:
+        """The `range` of this span and of all macro calls that it comes from."""
+        rest = self.origin.chain if self.origin is not None else ()
+        return (self.range, *rest)
 
     @property
     def text(self) -> str:
@@ -91,18 +121,24 @@ class Diagnostic:
     def render(self) -> str:
         """Return position and message, the source line, the underline, and the hints."""
         word = self.severity.value
-        lines = [f"{word}: {self.message}"]
-        if self.span is not None:
-            source = self.span.source
-            lines = [f"{self.span.location()}: {word}: {self.message}"]
-            line, column = source.position(self.span.start)
-            end_line, end_column = source.position(max(self.span.start, self.span.end))
-            text = source.line(line)
-            width = (end_column if end_line == line else len(text) + 1) - column
-            pad = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
-            lines += [text, pad + "~" * max(1, width)]
+        lines = [] if self.span is not None else [f"{word}: {self.message}"]
+        message, span = self.message, self.span
+        while span is not None:
+            lines += [f"{span.location()}: {word}: {message}", *_underlined(span)]
+            message, span = "expanded from", span.origin
         lines += [f"HINT: {hint}" for hint in self.hints]
         return "\n".join(lines)
+
+
+def _underlined(span: Span) -> tuple[str, str]:
+    """Return the first line of a span, and what underlines it."""
+    source = span.source
+    line, column = source.position(span.start)
+    end_line, end_column = source.position(max(span.start, span.end))
+    text = source.line(line)
+    width = (end_column if end_line == line else len(text) + 1) - column
+    pad = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
+    return text, pad + "~" * max(1, width)
 
 
 @record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.compile import CompileResult, compile_program, list_attach_points
-    from trapline.frontends.bpftrace.config import CompileOptions, settings_from_environment
+    from trapline.frontends.bpftrace.config import CompileOptions, settings_from_environment, split_arguments
     from trapline.frontends.bpftrace.parser import parse_program
     from trapline.frontends.bpftrace.printer import format_program
 
@@ -21,6 +21,7 @@ __all__ = [
     "list_attach_points",
     "parse_program",
     "settings_from_environment",
+    "split_arguments",
 ]
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "list_attach_points": "compile",
     "parse_program": "parser",
     "settings_from_environment": "config",
+    "split_arguments": "config",
 }
 
 

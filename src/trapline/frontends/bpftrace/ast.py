@@ -244,19 +244,20 @@ class Comptime(Node):
 
 @record(frozen=True, eq=False)
 class BlockExpression(Node):
-    """``{ …; e }``: the value of the last expression."""
+    """``{ …; e }``: the value of the last expression; without one, nothing."""
 
     body: tuple[Statement, ...]
-    value: Expr
+    value: Expr | None
 
 
 @record(frozen=True, eq=False)
 class IfExpression(Node):
-    """``if c { a } else { b }`` where a value is wanted."""
+    """``if c { a } else { b }`` where a value is wanted; `comptime` when the branch is chosen at compile time."""
 
     condition: Expr
     then: BlockExpression
     otherwise: BlockExpression | IfExpression
+    comptime: bool = False
 
 
 Expr = (
@@ -300,9 +301,10 @@ class Block(Node):
 
 @record(frozen=True, eq=False)
 class ExpressionStatement(Node):
-    """``e;``."""
+    """``e;``; `last` when the block ends behind it and no semicolon does: then it is the block's value."""
 
     value: Expr
+    last: bool = False
 
 
 @record(frozen=True, eq=False)
@@ -486,7 +488,7 @@ class Macro(Node):
 
     name: str
     parameters: tuple[Variable | MapName | Identifier, ...]
-    body: Block | BlockExpression
+    body: BlockExpression
 
 
 @record(frozen=True, eq=False)

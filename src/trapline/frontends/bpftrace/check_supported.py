@@ -1,4 +1,4 @@
-"""Refuse constructs that the parser knows and later passes do not: macros, imports, functions."""
+"""Refuse constructs that the parser knows and later passes do not: imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,5 @@ from trapline.source import Diagnostic
 
 def check_supported(program: ast.Program) -> list[Diagnostic]:
     """Return a diagnostic for each construct at the top level that is not implemented."""
-    found = [Diagnostic("macros are not supported yet", macro.span) for macro in program.macros]
-    found += [Diagnostic("imports are not supported yet", node.span) for node in program.imports]
-    found += [Diagnostic("user functions are not supported yet", node.span) for node in program.functions]
+    found = [Diagnostic("imports are not supported yet", node.span) for node in program.imports]
     return sorted(found, key=lambda d: d.span.start if d.span else 0)

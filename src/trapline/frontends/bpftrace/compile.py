@@ -10,6 +10,7 @@ from trapline.frontends.bpftrace.builtins import BUILTINS
 from trapline.frontends.bpftrace.c_definitions import read_definitions
 from trapline.frontends.bpftrace.check_supported import check_supported
 from trapline.frontends.bpftrace.config import CompileOptions, resolve_config
+from trapline.frontends.bpftrace.expand_macros import expand_macros
 from trapline.frontends.bpftrace.functions import FUNCTIONS
 from trapline.frontends.bpftrace.infer import infer_types
 from trapline.frontends.bpftrace.kernel_types import KernelTypes
@@ -18,6 +19,7 @@ from trapline.frontends.bpftrace.lower import lower_program
 from trapline.frontends.bpftrace.parser import parse_program
 from trapline.frontends.bpftrace.printer import format_program
 from trapline.frontends.bpftrace.resolve_attach_points import resolve_attach_points
+from trapline.frontends.bpftrace.script_options import check_script_options
 from trapline.frontends.bpftrace.types_printer import format_types
 from trapline.ir import spec
 from trapline.ir.target import Target
@@ -69,8 +71,12 @@ def compile_program(
     program = parse_program(source, options.positional)
     if dump is not None:
         dump("ast", format_program(program))
-    unsupported = check_supported(program)
     diagnostics = Diagnostics()
+    program = expand_macros(program, lambda name: name in BUILTINS or name in FUNCTIONS, diagnostics)
+    if diagnostics.errors:
+        raise SemanticError(diagnostics.errors)
+    check_script_options(program, options.named, diagnostics)
+    unsupported = check_supported(program)
     definitions = read_definitions(program, target, options)
     if definitions is not None:
         from trapline.frontends.bpftrace.c_macros import expand_c_macros
@@ -139,8 +145,7 @@ def _declare_maps(program: ast.Program, knowledge: Knowledge) -> None:
 
 def _distinct(diagnostics: Diagnostics) -> Diagnostics:
     """Drop what several sites of one block found alike; in source order."""
-    seen: dict[tuple[str, int, int], Diagnostic] = {}
+    seen: dict[tuple[str, tuple[tuple[int, int], ...]], Diagnostic] = {}
     for item in diagnostics.items:
-        place = (item.span.start, item.span.end) if item.span else (-1, -1)
-        seen.setdefault((item.message, *place), item)
-    return Diagnostics(sorted(seen.values(), key=lambda d: d.span.start if d.span else -1))
+        seen.setdefault((item.message, item.span.chain if item.span else ()), item)
+    return Diagnostics(sorted(seen.values(), key=lambda d: d.span.chain[-1] if d.span else (-1, -1)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.errors import SemanticError
 from trapline.records import field, record
-from trapline.source import Diagnostic, Diagnostics
+from trapline.source import Diagnostics
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace import ast
@@ -44,21 +44,37 @@ _RENAMED = {
     "cat_bytes_max": "max_cat_bytes",
     "map_keys_max": "max_map_keys",
 }
-_DEPRECATED = frozenset({"unstable_macro", "unstable_map_decl", "unstable_import", "unstable_addr"})
+_DEPRECATED = frozenset(
+    {
+        "max_type_res_iterations",
+        "symbol_source",
+        "unstable_addr",
+        "unstable_import",
+        "unstable_macro",
+        "unstable_map_decl",
+    }
+)
+_UNSTABLE = tuple(name for name in DEFAULTS if name.startswith("unstable_"))
+# What a setting may be, and other spellings of it.
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "cache_user_symbols": ("PER_PID", "PER_PROGRAM", "NONE", "0", "1"),
-    "missing_probes": ("error", "warn", "ignore"),
-    "stack_mode": ("bpftrace", "perf", "raw", "build_id"),
+    "cache_user_symbols": ("PER_PID", "PER_PROGRAM", "NONE"),
     "license": (
-        "GPL",
-        "GPL v2",
-        "GPL and additional rights",
-        "Dual BSD/GPL",
         "Dual MIT/GPL",
+        "Dual BSD/GPL",
         "Dual MPL/GPL",
+        "GPL and additional rights",
+        "GPL v2",
+        "GPL",
     ),
-    **{name: ("error", "warn", "enable") for name in DEFAULTS if name.startswith("unstable_")},
+    "missing_probes": ("ignore", "warn", "error"),
+    "stack_mode": ("bpftrace", "raw", "perf", "build_id"),
+    **dict.fromkeys(_UNSTABLE, ("enable", "warn", "error")),
 }
+_SYNONYMS: dict[str, dict[str, str]] = {
+    "cache_user_symbols": {"0": "NONE", "1": "PER_PID"},
+    **{name: {"0": "error", "false": "error", "1": "enable", "true": "enable"} for name in _UNSTABLE},
+}
+_LICENSES = "https://docs.kernel.org/bpf/bpf_licensing.html#using-bpf-programs-in-the-linux-kernel"
 _AUTOMATIC_RING_BYTES = 16 << 20
 _LEAST_RING_BYTES = 256 << 10
 
@@ -69,6 +85,7 @@ class CompileOptions:
 
     Args:
         positional: the script's arguments, ``$1`` first.
+        named: the script's options by name, as `split_arguments` gives them.
         pid: trace only this process (tgid), 0 for all.
         settings: configuration that overrides the program's own, by name (see `settings_from_environment`).
         typed_events: records carry the long header.
@@ -82,6 +99,7 @@ class CompileOptions:
     """
 
     positional: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
     pid: int = 0
     settings: Mapping[str, Setting] = field(default_factory=dict)
     typed_events: bool = False
@@ -126,6 +144,22 @@ class Config:
         return tuple(sorted(self.values.items()))
 
 
+def split_arguments(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the positional arguments of a script, and its options by name.
+
+    An option's value keeps its ``=``, which tells ``--name`` (empty) from ``--name=``.
+    """
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for argument in arguments:
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            named[name] = equals + value
+        else:
+            positional.append(argument)
+    return tuple(positional), named
+
+
 def settings_from_environment(environment: Mapping[str, str]) -> dict[str, Setting]:
     """Return the settings that ``BPFTRACE_…`` variables make.
 
@@ -147,18 +181,23 @@ def resolve_config(entries: Iterable[ast.ConfigEntry], options: CompileOptions, 
     """Combine defaults, the config block, and what the user overrides."""
     values: dict[str, Setting] = dict(DEFAULTS)
     for entry in entries:
-        if entry.key in _RENAMED:
-            diagnostics.error(f"{entry.key} was renamed to {_RENAMED[entry.key]}", entry.span)
-        elif entry.key in _DEPRECATED:
-            diagnostics.warning(f"{entry.key} is no longer needed: the feature is stable", entry.span)
-        elif entry.key not in DEFAULTS:
+        name, value = entry.key.lower().removeprefix("bpftrace_"), entry.value
+        if name in _RENAMED:
+            diagnostics.warning(f"{name} has been renamed, please use {_RENAMED[name]}", entry.span)
+            if name.startswith("no_"):  # it said the opposite
+                flag = _convert(_RENAMED[name], value)
+                value = value if flag is None else not flag
+            name = _RENAMED[name]
+        if name in _DEPRECATED:
+            diagnostics.warning(f"{name} is deprecated and has no effect", entry.span)
+        elif name not in DEFAULTS:
             from difflib import get_close_matches
 
-            near = get_close_matches(entry.key, DEFAULTS, 1)
+            near = get_close_matches(name, DEFAULTS, 1)
             hints = [f"Did you mean {near[0]}?"] if near else []
             diagnostics.error(f"{entry.key}: not a known configuration option", entry.span, *hints)
         else:
-            _set(values, entry.key, entry.value, diagnostics, entry, entry.key)
+            _set(values, name, value, diagnostics, entry)
     values.update(options.settings)
     return Config(values)
 
@@ -169,28 +208,46 @@ def _set(
     value: Setting,
     diagnostics: Diagnostics,
     entry: ast.ConfigEntry | None,
-    shown: str,
+    shown: str = "",
 ) -> None:
     converted = _convert(name, value)
     if converted is None:
-        kind = "one of " + ", ".join(_CHOICES[name]) if name in _CHOICES else type(DEFAULTS[name]).__name__
-        finding = Diagnostic(f"Invalid value for {shown}: {value!r}, expected {kind}", entry.span if entry else None)
-        diagnostics.extend([finding])
-        return
-    values[name] = converted
+        diagnostics.error(_complaint(name, value, shown or name), entry.span if entry else None)
+    else:
+        values[name] = converted
+
+
+def _complaint(name: str, value: Setting, shown: str) -> str:
+    """Say what is wrong with the value of a setting."""
+    if name == "license":
+        known = ", ".join(_CHOICES[name])
+        return (
+            f"Invalid value for license. Found: {value}. Valid values: {known}. Read more about BPF programs and"
+            f" licensing: {_LICENSES}"
+        )
+    if name in _CHOICES:
+        *some, last = _CHOICES[name]
+        what = "unstable config" if name in _UNSTABLE else name
+        return f"{shown}: Invalid value for {what}: valid values are {', '.join(some)}, and {last}."
+    if isinstance(DEFAULTS[name], bool):
+        return f"{shown}: Invalid bool value: valid values are true, false, 1 or 0."
+    return f"{shown}: expecting a number, got {value}"
 
 
 def _convert(name: str, value: Setting) -> Setting | None:
+    """Return a value as its setting wants it, or ``None`` when it cannot be that."""
     default = DEFAULTS[name]
     if isinstance(default, bool):
-        words: dict[str, bool] = {"true": True, "1": True, "false": False, "0": False}
-        return words.get(str(value).lower())
+        if isinstance(value, int):
+            return value != 0
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
     if isinstance(default, int):
-        text = str(value)
-        return int(text, 10) if text.isascii() and text.isdigit() and len(text) < 19 else None
-    text = str(value)
+        if isinstance(value, int):
+            return int(value)
+        return int(value, 10) if value.isascii() and value.isdigit() and len(value) < 19 else None
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     choices = _CHOICES.get(name)
     if choices is None or text in choices:
         return text
-    lowered = {c.lower(): c for c in choices}
+    lowered = {**_SYNONYMS.get(name, {}), **{choice.lower(): choice for choice in choices}}
     return lowered.get(text.lower())

@@ -9,6 +9,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.btf_types import from_btf
 from trapline.frontends.bpftrace.knowledge import Knowledge
+from trapline.frontends.bpftrace.lexer import read_integer
 
 ARG_N = re.compile(r"arg([0-9]+)")
 _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
@@ -25,6 +26,8 @@ class ConstantReader:
     """Evaluates constants of one site."""
 
     knowledge: Knowledge
+    # What stands for a node: literals for what is known at compile time, plainer code for what is short for it.
+    rewritten: dict[ast.Node, ast.Expr]
 
     def size_of(self, node: ast.Sizeof) -> int:
         """Return the bytes that ``sizeof`` asks for."""
@@ -36,6 +39,7 @@ class ConstantReader:
 
     def truth(self, node: ast.Expr) -> bool | None:
         """Return the truth of a condition that is known at compile time."""
+        node = self.rewritten.get(node, node)
         if isinstance(node, ast.String):
             return bool(node.value)
         if isinstance(node, ast.Unary) and node.op == "!" and not node.postfix:
@@ -54,6 +58,7 @@ class ConstantReader:
 
     def constant(self, node: ast.Expr) -> int | None:
         """Return the value of an integer expression that is known at compile time."""
+        node = self.rewritten.get(node, node)
         if isinstance(node, ast.Integer):
             return node.value
         if isinstance(node, ast.Boolean):
@@ -69,7 +74,7 @@ class ConstantReader:
                 None if value is None else -value if node.op == "-" else ~value % (1 << 64 if value >= 0 else 1 << 63)
             )
         if isinstance(node, ast.Binary):
-            return _fold(node.op, self.constant(node.left), self.constant(node.right))
+            return self.fold(node.op, self.constant(node.left), self.constant(node.right))
         if isinstance(node, ast.Sizeof):
             return self.size_of(node)
         if isinstance(node, ast.Offsetof):
@@ -79,36 +84,50 @@ class ConstantReader:
             return found[0] if found else None
         return None
 
+    @staticmethod
+    def fold(op: str, left: int | None, right: int | None) -> int | None:
+        """Return ``left op right``; ``None`` when that is unknown or does not fit 64 bits."""
+        return _fold(op, left, right)
+
     def positional(self, node: ast.Positional) -> int | bytes:
         """Return what ``$n`` stands for: a number if it reads as one, else text; 0 when it is not given."""
         given = self.knowledge.options.positional
         if node.index > len(given):
             return 0
         text = given[node.index - 1]
-        if re.fullmatch(r"-?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})", text):
-            magnitude = text.lstrip("-")
-            base = 16 if magnitude[:2] in ("0x", "0X") else 8 if len(magnitude) > 1 and magnitude[0] == "0" else 10
-            if base != 8 or not set(magnitude) & {"8", "9"}:
-                value = int(magnitude, base)
-                return -value if text.startswith("-") else value
+        number = read_integer(text)
+        if number is not None and number >= -(1 << 63):
+            return number
         return text.encode("utf-8", "surrogateescape")
 
     def literal_string(self, node: ast.Expr) -> bytes | None:
         """Return the bytes of a string that is known at compile time."""
+        node = self.rewritten.get(node, node)
         if isinstance(node, ast.String):
             return node.value
         if isinstance(node, ast.Positional):
             value = self.positional(node)
             return value if isinstance(value, bytes) else None
         if isinstance(node, ast.Call) and node.name == "str" and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Positional):
-                value = self.positional(first)
-                if isinstance(value, bytes):
-                    return value
-                given = self.knowledge.options.positional
-                return given[first.index - 1].encode() if first.index <= len(given) else b""
+            text = self._script_argument(node.args[0])
+            if text is not None and len(node.args) == 2:
+                limit = self.constant(node.args[1])
+                return text[:limit] if limit is not None and limit >= 0 else None
+            return text
         return None
+
+    def _script_argument(self, node: ast.Expr) -> bytes | None:
+        """Return the text of ``$n``, or the rest of it that ``$n + k`` means."""
+        skip = 0
+        if isinstance(node, ast.Binary) and node.op == "+" and isinstance(node.left, ast.Positional):
+            offset = self.constant(node.right)
+            if offset is None or offset < 0:
+                return None
+            node, skip = node.left, offset
+        if not isinstance(node, ast.Positional):
+            return None
+        given = self.knowledge.options.positional
+        return given[node.index - 1].encode("utf-8", "surrogateescape")[skip:] if node.index <= len(given) else b""
 
     def enumerator(self, name: str) -> tuple[int, t.Type] | None:
         """Return the value and type of an enumerator of the program's C or of the kernel."""

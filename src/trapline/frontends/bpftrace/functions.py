@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.builtins import read_stack, store_usym
+from trapline.frontends.bpftrace.functions_comptime import COMPTIME_FUNCTIONS
 from trapline.frontends.bpftrace.functions_output import OUTPUT_FUNCTIONS
 from trapline.frontends.bpftrace.functions_strings import STRING_FUNCTIONS
 from trapline.frontends.bpftrace.memory import check_pointer, pointer_of
@@ -50,7 +51,8 @@ def _check_str(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     first = call.args[0]
     literal = typer.literal_string(call)
     if literal is not None:
-        typer.type_of(first)
+        if isinstance(first, ast.Positional):
+            typer.type_of(first)
         return t.StringT(len(literal) + 1)
     ok = check_pointer(typer, call, typer.type_of(first))
     limit = typer.knowledge.config.integer("max_strlen")
@@ -394,10 +396,9 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 
 
 _LATER = (
-    "assert static_assert fail debugf path cgroupid uaddr percpu_kaddr "
-    " write_user skboutput socket_cookie is_err is_ptr is_array is_str"
-    " is_integer is_unsigned_integer is_literal"
-    " container_of kfunc_exist kfunc_allowed getopt unwatch find dw_ustack pton"
+    "debugf path cgroupid uaddr percpu_kaddr "
+    " write_user skboutput socket_cookie is_err"
+    " container_of kfunc_allowed unwatch find elf_is_exe elf_info memcmp_record usdt_arg dw_ustack pton"
 )
 
 FUNCTIONS: dict[str, Function] = {
@@ -405,6 +406,7 @@ FUNCTIONS: dict[str, Function] = {
     for row in (
         *OUTPUT_FUNCTIONS,
         *STRING_FUNCTIONS,
+        *COMPTIME_FUNCTIONS,
         Function("bswap", 1, 1, _check_bswap, _lower_bswap, "bswap(n): reverse the bytes"),
         Function("buf", 1, 2, _check_buf, _lower_buf, "buf(p[, n]): bytes of memory"),
         Function(

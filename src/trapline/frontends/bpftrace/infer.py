@@ -34,6 +34,7 @@ class SiteTyper(ExpressionTyper):
     def __init__(self, knowledge: Knowledge, site: ProbeSite) -> None:
         super().__init__(knowledge, site)
         self.variables: dict[ast.Variable, Variable] = {}
+        self.chosen: dict[ast.If, ast.Block | ast.If | None] = {}
         self.loops = 0
 
     def run(self) -> None:
@@ -57,7 +58,7 @@ class SiteTyper(ExpressionTyper):
         self.scopes.append({})
         for statement in node.body:
             self._statement(statement)
-        result = self.type_of(node.value)
+        result = t.VOID if node.value is None else self.type_of(node.value)
         self.scopes.pop()
         return result
 
@@ -74,7 +75,8 @@ class SiteTyper(ExpressionTyper):
             self._let(node)
         elif isinstance(node, ast.If):
             if node.comptime:
-                self.unsupported("if comptime is", node.span)
+                self._choose(node)
+                return
             self.condition_of(node.condition, node.span)
             self._body(node.then.body)
             if node.otherwise is not None:
@@ -101,13 +103,34 @@ class SiteTyper(ExpressionTyper):
             if node.value is not None:
                 self.integer_of(node.value, "a probe's return value")
         else:
-            self.unsupported("import inside a block is", node.span)
+            self._import(node)
+
+    def _import(self, node: ast.Import) -> None:
+        if self.knowledge.config.text("unstable_import_statement") == "error":
+            self.error(
+                "Import statements that are not at the top level are primarily for the standard library. If this is"
+                " functionality you need, please file an issue to explain why.",
+                node.span,
+                "unstable_import_statement=enable in the config block allows them.",
+            )
+        else:
+            self.unsupported(f'import "{node.path}" inside a block is', node.span)
+
+    def _choose(self, node: ast.If) -> None:
+        """Type the branch of an ``if comptime`` that is taken; the other one means nothing."""
+        taken = self.decide(node.condition, node.condition.span)
+        if taken is None:
+            return
+        self.chosen[node] = node.then if taken else node.otherwise
+        branch = self.chosen[node]
+        if branch is not None:
+            self._statement(branch)
 
     def _expression_statement(self, node: ast.ExpressionStatement) -> None:
         value = node.value
         kind = self.type_of(value)
         stepping = isinstance(value, ast.Unary) and value.op in ("++", "--")
-        if stepping or isinstance(kind, t.VoidT | t.UnknownT) or isinstance(value, ast.BlockExpression):
+        if stepping or isinstance(kind, t.VoidT | t.UnknownT):
             return
         if isinstance(value, ast.Call) and value.name in ("delete", "signal"):
             return
@@ -142,7 +165,7 @@ class SiteTyper(ExpressionTyper):
         known = self._find(node.target.name)
         if known is not None:
             name = node.target.name
-            again = node.span.source.span(node.span.start, node.target.span.end)
+            again = node.span.part(node.span.start, node.target.span.end)
             self.error(f"Variable ${name} was already declared. Variable shadowing is not allowed.", again)
         kind = self.written_type(node.type) if node.type is not None else None
         value = self.type_of(node.value) if node.value is not None else None
@@ -285,7 +308,7 @@ def _behind(node: ast.Assign, target: ast.Variable | ast.MapName | ast.MapElemen
     start = target.span.end
     while text[start : start + 1].isspace():
         start += 1
-    return node.span.source.span(start, node.span.end)
+    return node.span.part(start, node.span.end)
 
 
 def _finish_map(info: MapInfo, knowledge: Knowledge) -> None:

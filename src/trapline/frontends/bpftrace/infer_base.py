@@ -31,6 +31,7 @@ class TyperBase(ConstantReader):
         self.knowledge = knowledge
         self.site = site
         self.types: dict[ast.Node, t.Type] = {}
+        self.rewritten: dict[ast.Node, ast.Expr] = {}
         self.resolved: dict[ast.Variable, Variable] = {}
         self.scopes: list[dict[str, Variable]] = []
         self.used_arguments: dict[str, Argument] = {}
@@ -72,7 +73,7 @@ class TyperBase(ConstantReader):
         self.knowledge.diagnostics.error(message, span, *hints)
         return t.UNKNOWN
 
-    def warning(self, message: str, span: Span, *hints: str) -> None:
+    def warning(self, message: str, span: Span | None, *hints: str) -> None:
         """Record a warning."""
         self.knowledge.diagnostics.warning(message, span, *hints)
 
@@ -192,5 +193,5 @@ def expression_span(node: ast.Expr) -> Span:
     """Return the span at which findings about an expression are shown: of a cast only its type."""
     if isinstance(node, ast.Cast):
         end = node.span.text.find(")", node.type.span.end - node.span.start) + 1
-        return node.span.source.span(node.span.start, node.span.start + end) if end else node.span
+        return node.span.part(node.span.start, node.span.start + end) if end else node.span
     return node.span

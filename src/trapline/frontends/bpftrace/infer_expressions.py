@@ -7,8 +7,9 @@ from difflib import get_close_matches
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.comptime import CONSTANT_WORDS, evaluate
 from trapline.frontends.bpftrace.constants import ARG_N
-from trapline.frontends.bpftrace.infer_operators import OperatorTyper
+from trapline.frontends.bpftrace.infer_comptime import ComptimeTyper
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.named_types import named_type
 from trapline.frontends.bpftrace.promotion import promote
@@ -17,7 +18,7 @@ from trapline.frontends.bpftrace.tables import Function
 from trapline.source import Span
 
 
-class ExpressionTyper(OperatorTyper):
+class ExpressionTyper(ComptimeTyper):
     """Types expressions of one site.
 
     Args:
@@ -47,6 +48,8 @@ class ExpressionTyper(OperatorTyper):
 
     def _positional(self, node: ast.Positional) -> t.Type:
         value = self.positional(node)
+        if value in (0, b"") and not "".join(self.knowledge.options.positional[node.index - 1 : node.index]):
+            self.warning(f"Positional parameter ${node.index} is empty or not provided. ", node.span)
         return t.StringT(len(value) + 1) if isinstance(value, bytes) else t.literal_type(value)
 
     def _identifier(self, node: ast.Identifier) -> t.Type:
@@ -56,6 +59,8 @@ class ExpressionTyper(OperatorTyper):
         row = self.knowledge.builtins.get(node.name)
         if row is not None:
             return row.check(self, node)
+        if node.name in CONSTANT_WORDS:
+            return self.type_as(node, CONSTANT_WORDS[node.name](self))
         found = self.enumerator(node.name)
         if found is not None:
             return found[1]
@@ -148,6 +153,10 @@ class ExpressionTyper(OperatorTyper):
 
     def _field(self, node: ast.FieldAccess) -> t.Type:
         base = self.type_of(node.base)
+        if node.base in self.rewritten:
+            value = evaluate(self, node)
+            if value is not None:
+                return self.type_as(node, value)
         if isinstance(base, t.ArgsT):
             return self._args_field(node)
         while isinstance(base, t.PtrT):
@@ -240,8 +249,10 @@ class ExpressionTyper(OperatorTyper):
     def _call(self, node: ast.Call) -> t.Type:
         row = self.knowledge.functions.get(node.name)
         if row is None:
-            if node.name in self.knowledge.builtins and not node.args:
-                return self._identifier(ast.Identifier(node.span, node.name))
+            if not node.args and (node.name in self.knowledge.builtins or node.name in CONSTANT_WORDS):
+                if node not in self.rewritten:
+                    self.rewritten[node] = ast.Identifier(node.span, node.name)
+                return self.type_of(self.rewritten[node])
             near = get_close_matches(node.name, self.knowledge.functions, 1)
             hints = [f"Did you mean '{near[0]}'?"] if near else []
             for arg in node.args:
@@ -278,52 +289,6 @@ class ExpressionTyper(OperatorTyper):
                 return self.error(f"{kind} cannot be part of a record", value.span)
         return t.NamedTupleT(tuple(name for name, _ in node.fields), kinds)
 
-    def size_of(self, node: ast.Sizeof) -> int:
-        """Return the bytes that ``sizeof`` asks for."""
-        return t.decay(self._operand(node.operand)).size
-
-    def _operand_type(self, operand: ast.Expr) -> t.Type:
-        return self.types[operand] if operand in self.types else self.type_of(operand)
-
-    def _visit_operand(self, operand: ast.Expr | ast.TypeExpr) -> None:
-        if isinstance(operand, ast.NamedType | ast.PointerType | ast.ArrayType | ast.TupleType | ast.TypeofType):
-            self.written_type(operand)
-        else:
-            self.type_of(operand)
-
-    def _sizeof_type(self, node: ast.Sizeof) -> t.Type:
-        self._visit_operand(node.operand)
-        return t.literal_type(self.size_of(node))
-
-    def _operand(self, operand: ast.Expr | ast.TypeExpr) -> t.Type:
-        if isinstance(operand, ast.NamedType | ast.PointerType | ast.ArrayType | ast.TupleType | ast.TypeofType):
-            return self.written_type(operand)
-        return self._operand_type(operand)
-
-    def offset_of(self, node: ast.Offsetof) -> int | None:
-        """Return the byte offset that ``offsetof`` asks for; ``None`` when there is no such field."""
-        type_ = self._operand(node.operand)
-        at = 0
-        for name in node.path:
-            found = type_.members.field(name) if isinstance(type_, t.RecordT | t.NamedTupleT) else None
-            if found is None:
-                return None
-            at += found.offset
-            type_ = found.type
-        return at
-
-    def _offsetof(self, node: ast.Offsetof) -> t.Type:
-        self._visit_operand(node.operand)
-        at = self.offset_of(node)
-        if at is not None:
-            return t.literal_type(at)
-        kind = self._operand(node.operand)
-        if isinstance(kind, t.UnknownT):
-            return kind
-        if not isinstance(kind, t.RecordT | t.NamedTupleT):
-            return self.error(f"'{kind}' is not a C type.", node.span)
-        return self.error(f"'{kind}' has no field named '{'.'.join(node.path)}'", node.span)
-
     def _block(self, node: ast.BlockExpression) -> t.Type:
         raise NotImplementedError
 
@@ -359,11 +324,11 @@ _RULES: dict[type[ast.Node], Callable[..., t.Type]] = {
     ast.Call: ExpressionTyper._call,
     ast.Tuple: ExpressionTyper._tuple,
     ast.Record: ExpressionTyper._record,
-    ast.Sizeof: ExpressionTyper._sizeof_type,
-    ast.Offsetof: ExpressionTyper._offsetof,
+    ast.Sizeof: ComptimeTyper.sizeof_type,
+    ast.Offsetof: ComptimeTyper.offsetof_type,
     ast.BlockExpression: lambda self, node: self._block(node),
-    ast.IfExpression: ExpressionTyper.choice_type,
+    ast.IfExpression: ComptimeTyper.if_type,
     ast.TypeArgument: ExpressionTyper._refused,
-    ast.Typeinfo: ExpressionTyper._refused,
-    ast.Comptime: ExpressionTyper._refused,
+    ast.Typeinfo: ComptimeTyper.typeinfo_type,
+    ast.Comptime: ComptimeTyper.comptime_type,
 }

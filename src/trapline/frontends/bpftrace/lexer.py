@@ -60,6 +60,19 @@ _ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92
 _U64_MAX = 2**64 - 1
 
 
+def read_integer(text: str) -> int | None:
+    """Return the number that `text` is, written as in a program but for a sign before it; ``None`` if it is not one."""
+    digits = text.removeprefix("-")
+    if not digits[:1].isdigit() or not digits.isascii():
+        return None
+    diagnostics = Diagnostics()
+    token = Lexer(Source("", digits), diagnostics).token(0)
+    if diagnostics.items or token.kind is not Kind.INTEGER or token.span.end != len(digits):
+        return None
+    assert isinstance(token.value, int)
+    return -token.value if text.startswith("-") else token.value
+
+
 class Lexer:
     """Reads tokens of `source` from any position; what is malformed goes to `diagnostics` and yields a BAD token."""
 

@@ -97,7 +97,7 @@ class Lowerer(MapLowerer):
 
     def _body(self, statements: Sequence[ast.Statement]) -> None:
         for statement in statements:
-            with self.b.at((statement.span.start, statement.span.end)):
+            with self.b.at(statement.span.range):
                 self._statement(statement)
 
     def block_value(self, node: ast.BlockExpression) -> None:
@@ -185,6 +185,11 @@ class Lowerer(MapLowerer):
 
     def _if(self, node: ast.If) -> None:
         b = self.b
+        if node.comptime:
+            chosen = self.typer.chosen[node]
+            if chosen is not None:
+                self._statement(chosen)
+            return
         then, after = b.new_block("then"), b.new_block("endif")
         other = b.new_block("else") if node.otherwise is not None else after
         self.branch_on(node.condition, then, other)
@@ -269,7 +274,7 @@ def _lower_site(typed: TypedSite, module: ModuleBuilder, number: int) -> None:
             attach_points(typed, low.name_index),
             label=site.label,
             expected_attach=site.expected_attach,
-            span=(site.point.span.start, body.end),
+            span=(site.point.span.range[0], body.range[1]),
             subprograms=tuple(low.subprograms.values()),
         )
     )

@@ -112,7 +112,7 @@ class LowererBase:
     def fault(self, kind: str, helper: str, node: ast.Node, result: Op, *, warn: bool = True) -> None:
         """Count a failure at run time."""
         b = self.b
-        index = self.module.add_fault(kind, helper, (node.span.start, node.span.end), warn)
+        index = self.module.add_fault(kind, helper, node.span.range, warn)
         key = b.variable(b.i32(index), "fault")
         counter = b.map_lookup(spec.FAULTS, key)
         with b.when(b.compare("ne", counter, b.null(Space.MAP))):

@@ -45,7 +45,8 @@ class ExpressionLowerer(ComparisonLowerer):
 
     def value(self, node: ast.Expr) -> Op:
         """Return the value of an expression of scalar type, as an integer of the type's width."""
-        with self.b.at((node.span.start, node.span.end)):
+        node = self.typer.rewritten.get(node, node)
+        with self.b.at(node.span.range):
             constant = self.typer.constant(node)
             type_ = self.type(node)
             if constant is not None and t.is_scalar(type_):
@@ -59,11 +60,12 @@ class ExpressionLowerer(ComparisonLowerer):
 
     def condition(self, node: ast.Expr) -> Op:
         """Return the truth of an expression as an i1."""
+        node = self.typer.rewritten.get(node, node)
         known = self.typer.truth(node)
         if known is not None:
             return self.b.const(BOOL, int(known))
         if isinstance(node, ast.Binary) and node.op in ("==", "!=", *ORDER):
-            with self.b.at((node.span.start, node.span.end)):
+            with self.b.at(node.span.range):
                 return self.compare(node)
         if isinstance(node, ast.Unary) and node.op == "!":
             return self.b.invert(self.condition(node.operand))
@@ -206,9 +208,10 @@ class ExpressionLowerer(ComparisonLowerer):
 
     def effect(self, node: ast.Expr) -> None:
         """Lower an expression whose value is not wanted."""
+        node = self.typer.rewritten.get(node, node)
         type_ = self.type(node)
         if isinstance(node, ast.Call) and isinstance(type_, t.VoidT):
-            with self.b.at((node.span.start, node.span.end)):
+            with self.b.at(node.span.range):
                 self.run_function(node, None)
         elif t.is_scalar(type_) or isinstance(type_, t.VoidT | t.AggregateT):
             self.value(node)
@@ -217,10 +220,11 @@ class ExpressionLowerer(ComparisonLowerer):
 
     def _block(self, node: ast.BlockExpression) -> Op:
         self.block_value(node)
-        if isinstance(self.type(node), t.VoidT):
+        if node.value is not None and not isinstance(self.type(node), t.VoidT):
+            return self.value(node.value)
+        if node.value is not None:
             self.effect(node.value)
-            return self.b.i64(0)
-        return self.value(node.value)
+        return self.b.i64(0)
 
     def _identifier(self, node: ast.Identifier) -> Op:
         match = ARG_N.fullmatch(node.name)
@@ -306,7 +310,8 @@ class ExpressionLowerer(ComparisonLowerer):
     def address(self, node: ast.Expr) -> Op:
         """Return the address of an expression's value: its own place, or a copy where it has none."""
         b = self.b
-        with b.at((node.span.start, node.span.end)):
+        node = self.typer.rewritten.get(node, node)
+        with b.at(node.span.range):
             if isinstance(node, ast.FieldAccess):
                 base = self.type(node.base)
                 if isinstance(base, t.ArgsT):
@@ -375,8 +380,9 @@ class ExpressionLowerer(ComparisonLowerer):
 
     def into(self, node: ast.Expr, target: Op, type_: t.Type) -> None:
         """Write the value of an expression to memory, as a value of `type_`."""
+        node = self.typer.rewritten.get(node, node)
         own = self.type(node)
-        with self.b.at((node.span.start, node.span.end)):
+        with self.b.at(node.span.range):
             if t.is_scalar(own) or isinstance(own, t.AggregateT):
                 self.b.store(self.convert(self.value(node), self.typer.read(own), type_), target)
             elif isinstance(node, ast.MapName | ast.MapElement):
@@ -393,6 +399,7 @@ class ExpressionLowerer(ComparisonLowerer):
                 self._either(node, lambda branch: self.into(branch, target, type_))
             elif isinstance(node, ast.BlockExpression):
                 self.block_value(node)
+                assert node.value is not None
                 self.into(node.value, target, type_)
             elif isinstance(node, ast.Cast) and isinstance(own, t.ArrayT):
                 self._array_cast(node, target, own)

@@ -281,9 +281,17 @@ class ExpressionParser(TypeParser):
                 break
         return tuple(fields.items())
 
+    def condition(self) -> tuple[bool, ast.Expr]:
+        """Parse what follows ``if``: whether the branch is chosen at compile time, and the condition."""
+        start = self.accept("comptime")
+        condition = self.expression()
+        if start is None:
+            return False, condition
+        return True, ast.Comptime(self.span_from(start.span), condition)
+
     def _if_value(self) -> ast.IfExpression:
         start = self.expect("if").span
-        condition = self.expression()
+        comptime, condition = self.condition()
         then = self.block_value(self.block())
         self.expect("else", "An 'if' that gives a value needs an 'else'.")
         otherwise: ast.BlockExpression | ast.IfExpression
@@ -292,26 +300,29 @@ class ExpressionParser(TypeParser):
                 otherwise = self._if_value()
         else:
             otherwise = self.block_value(self.block())
-        return ast.IfExpression(self.span_from(start), condition, then, otherwise)
+        return ast.IfExpression(self.span_from(start), condition, then, otherwise, comptime)
 
     def block_value(self, block: ast.Block) -> ast.BlockExpression:
-        """Turn a block into an expression: its last statement gives the value."""
+        """Turn a block into an expression: its last expression, if no semicolon follows it, is its value."""
         last = block.body[-1] if block.body else None
-        if isinstance(last, ast.ExpressionStatement):
-            return ast.BlockExpression(block.span, block.body[:-1], last.value)
-        if isinstance(last, ast.If) and isinstance(last.otherwise, ast.Block | ast.If):
-            return ast.BlockExpression(block.span, block.body[:-1], self._if_as_value(last))
-        if isinstance(last, ast.Block):
-            return ast.BlockExpression(block.span, block.body[:-1], self.block_value(last))
-        return self.fail("a block used as a value must end with an expression", block.span)
+        value: ast.Expr | None = None
+        if isinstance(last, ast.ExpressionStatement) and last.last:
+            value = last.value
+        elif isinstance(last, ast.If) and last.otherwise is not None:
+            value = self._if_as_value(last)
+        elif isinstance(last, ast.Block):
+            value = self.block_value(last)
+        if value is None:
+            return ast.BlockExpression(block.span, block.body, None)
+        return ast.BlockExpression(block.span, block.body[:-1], value)
 
     def _if_as_value(self, node: ast.If) -> ast.IfExpression:
-        then = self.block_value(node.then)
-        if node.otherwise is None:
-            self.fail("an 'if' that gives a value needs an 'else'", node.span)
-        otherwise = (
-            self._if_as_value(node.otherwise)
-            if isinstance(node.otherwise, ast.If)
-            else self.block_value(node.otherwise)
-        )
-        return ast.IfExpression(node.span, node.condition, then, otherwise)
+        assert node.otherwise is not None
+        otherwise: ast.BlockExpression | ast.IfExpression
+        if isinstance(node.otherwise, ast.Block):
+            otherwise = self.block_value(node.otherwise)
+        elif node.otherwise.otherwise is not None:
+            otherwise = self._if_as_value(node.otherwise)
+        else:
+            otherwise = ast.BlockExpression(node.otherwise.span, (node.otherwise,), None)
+        return ast.IfExpression(node.span, node.condition, self.block_value(node.then), otherwise, node.comptime)

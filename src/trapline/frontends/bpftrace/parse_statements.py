@@ -133,8 +133,7 @@ class StatementParser(ExpressionParser):
 
     def _if(self) -> ast.If:
         start = self.expect("if").span
-        comptime = self.accept("comptime") is not None
-        condition = self.expression()
+        comptime, condition = self.condition()
         head = self.span_from(start)
         then = self.block()
         otherwise: ast.Block | ast.If | None = None
@@ -189,8 +188,9 @@ class StatementParser(ExpressionParser):
             span = self.span_from(start)
             self._end_statement()
             return ast.Assign(span, value, op.text[:-1], right)
+        last = self.at("}")
         self._end_statement()
-        return ast.ExpressionStatement(self.span_from(start), value)
+        return ast.ExpressionStatement(self.span_from(start), value, last)
 
 
 def _opened_at(span: Span) -> str:

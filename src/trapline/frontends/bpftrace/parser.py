@@ -108,8 +108,8 @@ class _ProgramParser(StatementParser):
         elif self.at("config") and self.peek().is_("="):
             self._config_block()
         elif self.at("import") and self.peek().kind is Kind.STRING:
-            if self._probes:
-                self.diagnostics.error("imports stand before the probes", token.span)
+            if self._late():
+                self.diagnostics.error("syntax: root imports must appear before probes and functions", token.span)
             self._imports.append(self.import_())
         elif self.at("let"):
             self._map_declaration()
@@ -121,10 +121,16 @@ class _ProgramParser(StatementParser):
             self._probe()
 
     def _definitions_first(self) -> None:
-        if self._probes or self._config is not None or self._imports or self._macros:
+        if self._late() or self._config is not None or self._imports:
             self.diagnostics.error(
-                "C definitions stand before everything else", self.token.span, "Move them to the top of the program."
+                "syntax: C definitions must appear before probes and functions",
+                self.token.span,
+                "Move them to the top of the program.",
             )
+
+    def _late(self) -> bool:
+        """Tell whether there was something that settings and imports stand before."""
+        return bool(self._probes or self._macros or self._functions or self._maps)
 
     def _directive(self) -> None:
         self._definitions_first()
@@ -161,9 +167,9 @@ class _ProgramParser(StatementParser):
     def _config_block(self) -> None:
         token = self.advance()
         if self._config is not None:
-            self.diagnostics.error("only one config block is allowed", token.span)
-        if self._probes or self._macros:
-            self.diagnostics.error("the config block stands before the probes", token.span)
+            self.diagnostics.error("syntax: duplicate config block", token.span)
+        if self._late():
+            self.diagnostics.error("syntax: config must appear before probes and functions", token.span)
         self._config = self._config or []
         self.expect("=")
         self.expect("{")
@@ -172,7 +178,7 @@ class _ProgramParser(StatementParser):
             self.expect("=")
             value = self._config_value()
             self._config.append(ast.ConfigEntry(self.span_from(key.span), key.text, value))
-            if not self.accept(";", ",") and not self.at("}"):
+            if not self.accept(";") and not self.at("}"):
                 self.fail_expected("';' or '}'")
         self.accept(";")
 
@@ -185,13 +191,15 @@ class _ProgramParser(StatementParser):
             self.advance()
             assert isinstance(token.value, bytes)
             return token.value.decode("utf-8", "surrogateescape")
-        word = self.expect_kind(Kind.NAME, "a value").text
+        word = self.expect_kind(Kind.NAME, "string, int, boolean, or ident").text
         return word == "true" if word in ("true", "false") else word
 
     def _map_declaration(self) -> None:
         start = self.advance().span
         if self.token.kind is Kind.VARIABLE:
-            self.fail("a variable is declared inside a probe, not at the top level", self.token.span)
+            self.fail(
+                "syntax: root-level let statements need to be map declarations, e.g. let @a = hash(2);", self.token.span
+            )
         name = self.expect_kind(Kind.MAP, "a map")
         self.expect("=")
         kind = self.expect_kind(Kind.NAME, "a map type")
@@ -210,6 +218,7 @@ class _ProgramParser(StatementParser):
     def _macro(self) -> None:
         start = self.advance().span
         name = self.expect_kind(Kind.NAME).text
+        head = self.span_from(start)
         self.expect("(")
         parameters: list[ast.Variable | ast.MapName | ast.Identifier] = []
         while not self.at(")"):
@@ -222,12 +231,12 @@ class _ProgramParser(StatementParser):
             elif token.kind is Kind.NAME:
                 parameters.append(ast.Identifier(token.span, token.text))
             else:
-                self.fail("a macro's parameter is a $variable, an @map or a name", token.span)
+                self.fail("syntax: expected macro argument ($var, @map, or identifier)", token.span)
             if not self.accept(","):
                 break
         self.expect(")")
-        head = self.span_from(start)
-        self._macros.append(ast.Macro(head, name, tuple(parameters), self.block()))
+        body = self.block_value(self.block())
+        self._macros.append(ast.Macro(head, name, tuple(parameters), body))
 
     def _function(self) -> None:
         start = self.advance().span

@@ -47,7 +47,7 @@ def _lines(node: ast.Node, depth: int) -> Iterator[str]:
     children: list[tuple[str, object]] = []
     for name in annotations_of(type(node)):
         value = getattr(node, name)
-        if name in ("span", "source"):
+        if name in ("span", "source") or (name == "last" and isinstance(node, ast.ExpressionStatement)):
             continue
         if isinstance(value, ast.Node | tuple) and not (isinstance(value, tuple) and _is_path(value)):
             children.append((name, value))

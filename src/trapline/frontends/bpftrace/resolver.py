@@ -72,7 +72,7 @@ class Resolver:
     def attach(self, point: ast.AttachPoint, attach: spec.Attach, label: str) -> spec.AttachPoint:
         """Make the spec of one place."""
         optional = self.config.text("missing_probes") != "error"
-        return spec.AttachPoint(attach, label, span=(point.span.start, point.span.end), optional=optional)
+        return spec.AttachPoint(attach, label, span=point.span.range, optional=optional)
 
 
 def no_arguments(what: str) -> Callable[[], Arguments]:

@@ -101,7 +101,7 @@ def lower_stash(typed: TypedSite, module: ModuleBuilder, number: int) -> spec.Pr
         b.finish(),
         tuple(_entry_point(p) for p in typed.site.attach_points),
         label=f"{typed.site.label} (entry arguments)",
-        span=(typed.site.point.span.start, typed.site.point.span.end),
+        span=typed.site.point.span.range,
     )
 
 
