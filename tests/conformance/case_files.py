@@ -75,6 +75,7 @@ class Case:
         places = {
             "{pid}": str(os.getpid()),
             "{dir}": str(folder),
+            "{traced}": str(_TRACED),
             "{file}": str(folder / "script.bt"),
             "{out}": str(folder / "out"),
         }
@@ -91,6 +92,9 @@ class Case:
             words = [word.replace(place, text) for word in words]
         words = [_ADDRESS.sub(lambda match: find_address(match[1]), word) for word in words]
         return [self.values["PROG"] if word == "{prog}" else word for word in words]
+
+
+_TRACED = Path(__file__).resolve().parents[1] / "programs" / "user" / "traced"
 
 
 def find_address(name: str) -> str:

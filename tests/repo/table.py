@@ -6,7 +6,7 @@ Besides these every package may import itself, ``trapline`` for its version, and
 from __future__ import annotations
 
 _DATA = ("errors", "source")
-_COMPILER = ("ir", "btf", "abi", *_DATA)
+_COMPILER = ("ir", "debuginfo", "btf", "abi", *_DATA)
 _FRONTEND = ("clang", *_COMPILER)
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -14,7 +14,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "source": ("errors",),
     "abi": ("errors",),
     "btf": ("abi", "errors"),
-    "ir": ("btf", "abi", *_DATA),
+    "debuginfo": ("btf", "abi", "errors"),
+    "ir": ("debuginfo", "btf", "abi", *_DATA),
     "syscall": ("abi", "errors"),
     "kernel": ("syscall", *_COMPILER),
     "codegen": _COMPILER,

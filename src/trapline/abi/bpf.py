@@ -233,6 +233,7 @@ BPF_F_SLEEPABLE = 1 << 4
 
 # Flags of BPF_LINK_CREATE for kprobe_multi.
 BPF_F_KPROBE_MULTI_RETURN = 1 << 0
+BPF_F_UPROBE_MULTI_RETURN = 1 << 0
 
 # Flags of helpers.
 BPF_F_CURRENT_CPU = 0xFFFFFFFF

@@ -271,6 +271,19 @@ class Elf:
             return None
         return min(found, key=lambda s: (s.type not in (STT_FUNC, STT_GNU_IFUNC), s.binding == STB_LOCAL))
 
+    def functions(self) -> Iterator[tuple[str, int, int]]:
+        """Iterate over (name, address, size in bytes) of the functions of all symbol tables, as the file has them."""
+        for table in self.symbol_tables():
+            strings = self._linked_strings(table)
+            names = self.contents(strings)
+            count = self._symbol_count(table)
+            for name, info, _, section, value, size in _SYM.iter_unpack(self.contents(table)[: count * _SYM.size]):
+                if section != SHN_UNDEF and info & 15 in (STT_FUNC, STT_GNU_IFUNC):
+                    end = names.find(b"\0", name)
+                    if end < 0:
+                        raise DecodeError(f"ELF string {name} is outside its table", offset=strings.offset)
+                    yield names[name:end].decode("utf-8", "surrogateescape"), value, size
+
     def _symbol_count(self, table: Section) -> int:
         if table.entry_size not in (0, _SYM.size):
             raise DecodeError(f"ELF symbols of {table.entry_size} bytes", offset=table.offset)
@@ -310,9 +323,15 @@ class Elf:
                 return self.sections[table.link] if 0 < table.link < len(self.sections) else None
         return None
 
-    def notes(self) -> Iterator[Note]:
-        """Iterate over the notes: of the note sections, or where there are none, of the note segments."""
-        areas = [(s.offset, s.size, s.alignment) for s in self.sections if s.type == SHT_NOTE]
+    def notes(self, name: str = "") -> Iterator[Note]:
+        """Iterate over the notes: of the note sections, or where there are none, of the note segments.
+
+        Args:
+            name: only of the section of this name.
+        """
+        areas = [(s.offset, s.size, s.alignment) for s in self.sections if s.type == SHT_NOTE and name in ("", s.name)]
+        if name and not areas and self.sections:
+            return
         if not areas:
             areas = [(s.offset, s.file_size, s.alignment) for s in self.segments if s.type == PT_NOTE]
         for start, size, alignment in areas:

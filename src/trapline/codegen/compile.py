@@ -153,6 +153,7 @@ def _object(module: ModuleSpec, programs: tuple[ObjectProgram, ...]) -> ObjectSp
         probe_names=module.probe_names,
         config=module.config,
         typed_events=module.typed_events,
+        files=module.files,
         license=module.license,
     )
 

@@ -78,7 +78,7 @@ def compile_source(
     blob = cache.get(key)
     if blob is not None:
         found = _decode(blob, source)
-        if found is not None:
+        if found is not None and _is_current(found.object, target):
             return found
     translated = frontend(source, target)
     digests = [(path, _digest(path)) for path in translated.files]
@@ -121,6 +121,11 @@ def _sources() -> str:
             if name.endswith(".py"):
                 newest = max(newest, os.stat(os.path.join(folder, name)).st_mtime_ns)
     return str(newest)
+
+
+def _is_current(found: ObjectSpec, target: Target) -> bool:
+    """Return whether the files of user programs that the object was made from are the same still."""
+    return all(target.user_files.fingerprint(used.name, used.pid) == used.fingerprint for used in found.files)
 
 
 def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:

@@ -128,6 +128,24 @@ class UprobeAttach:
 
 
 @record(frozen=True)
+class UprobeMultiAttach:
+    """Many places of one file on one program.
+
+    One ``uprobe_multi`` link where the kernel has it, one perf uprobe each where not.  ``cookies[i]`` and
+    ``counters[i]`` (offset of a reference counter, 0 for none) belong to ``offsets[i]``; empty means 0 for all.
+    `as_one` says that the places make one probe.
+    """
+
+    path: str
+    offsets: tuple[int, ...]
+    cookies: tuple[int, ...] = ()
+    counters: tuple[int, ...] = ()
+    retprobe: bool = False
+    pid: int = -1
+    as_one: bool = False
+
+
+@record(frozen=True)
 class PerfAttach:
     """A perf event: `type`/`config` as in perf_event_open(2).
 
@@ -167,6 +185,7 @@ Attach = (
     | RawTracepointAttach
     | TrampolineAttach
     | UprobeAttach
+    | UprobeMultiAttach
     | PerfAttach
     | IterAttach
 )
@@ -340,6 +359,15 @@ RODATA = ".rodata"  # frozen ARRAY, one element: constants
 
 
 @record(frozen=True)
+class FilesUsed:
+    """Files of user programs that the result depends on: what `name` meant for `pid`, as `fingerprint` says."""
+
+    name: str
+    pid: int
+    fingerprint: str
+
+
+@record(frozen=True)
 class ProgramSpec:
     """A BPF program before code generation.
 
@@ -376,6 +404,7 @@ class ModuleSpec:
     config: tuple[tuple[str, str | int | bool], ...] = ()
     typed_events: bool = False
     license: str = "GPL"
+    files: tuple[FilesUsed, ...] = ()
 
 
 @record(frozen=True)
@@ -440,3 +469,4 @@ class ObjectSpec:
     typed_events: bool = False
     license: str = "GPL"
     extra: tuple[tuple[str, str], ...] = field(default=())
+    files: tuple[FilesUsed, ...] = ()

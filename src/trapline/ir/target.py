@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from trapline.abi.arch import Arch
     from trapline.abi.tracepoint import TracepointFormat
     from trapline.btf import Btf
+    from trapline.debuginfo.binary import Binary
+
+
+class UserFiles(Protocol):
+    """The files of user programs on a machine; `trapline.kernel.user_files` has those of this one."""
+
+    def find(self, name: str, pid: int = 0) -> Sequence[str]:
+        """Return the paths of the files that `name` means: a path, a program, a library, a glob, ``*``."""
+
+    def open(self, path: str) -> Binary | None:
+        """Return the ELF file at a path, or ``None`` when it is none."""
+
+    def demangle(self, name: str) -> str:
+        """Return the readable form of a C++ symbol; any other name as it is."""
+
+    def fingerprint(self, name: str, pid: int = 0) -> str:
+        """Return text that changes when `name` means other files, or when they change."""
 
 
 class Target(Protocol):
@@ -44,6 +61,10 @@ class Target(Protocol):
     @property
     def has_btf(self) -> bool:
         """Whether `btf` can be used."""
+
+    @property
+    def user_files(self) -> UserFiles:
+        """The files of user programs."""
 
     def module_btf(self, module: str) -> Btf | None:
         """Return a module's split BTF, or ``None``."""

@@ -19,6 +19,7 @@ from trapline.ir.spec import (
     RawTracepointAttach,
     SpecialAttach,
     TrampolineAttach,
+    UprobeMultiAttach,
 )
 from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, runs_last_attached_first
 from trapline.kernel.bpf_functions import find_bpf_function
@@ -229,6 +230,8 @@ def _adapt(spec: ObjectProgram, target: LiveTarget) -> ObjectProgram:
             expected = "TRACE_KPROBE_SESSION"
         elif attaches and all(isinstance(a, KprobeMultiAttach) for a in attaches):
             expected = "TRACE_KPROBE_MULTI"
+        elif attaches and all(isinstance(a, UprobeMultiAttach) for a in attaches):
+            expected = "TRACE_UPROBE_MULTI"
         elif attaches and isinstance(attaches[0], TrampolineAttach):
             expected = ATTACH_TYPE_OF_KIND[attaches[0].kind]
         elif attaches and isinstance(attaches[0], IterAttach):
@@ -240,6 +243,8 @@ def _adapt(spec: ObjectProgram, target: LiveTarget) -> ObjectProgram:
         single = any(isinstance(a, KprobeAttach) for a in attaches)
         if single or not target.has("kprobe_multi"):
             expected = ""
+    if expected == "TRACE_UPROBE_MULTI" and not target.has("uprobe_multi"):
+        expected = ""
     return replace(spec, expected_attach=expected)
 
 

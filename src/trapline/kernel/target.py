@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trapline.btf import Btf
     from trapline.kernel.features import FeatureProbes
     from trapline.kernel.probes import ProbeCatalogue
+    from trapline.kernel.user_files import UserFiles
 
 IndexLoader = Callable[[str], "bytes | None"]
 IndexSaver = Callable[[str, bytes], None]
@@ -193,6 +194,13 @@ class LiveTarget:
         from trapline.kernel.probes import ProbeCatalogue
 
         return ProbeCatalogue(self.symbols, self.traceable_file)
+
+    @cached_property
+    def user_files(self) -> UserFiles:
+        """The files of user programs."""
+        from trapline.kernel.user_files import UserFiles
+
+        return UserFiles()
 
     def symbol_address(self, name: str) -> int | None:
         """Return the address of a kernel symbol, or ``None`` when there is none (or addresses are hidden)."""

@@ -327,6 +327,39 @@ def create_kprobe_multi_link(
     return result
 
 
+def create_uprobe_multi_link(
+    prog_fd: int,
+    path: str,
+    offsets: list[int],
+    *,
+    counters: list[int] | None = None,
+    cookies: list[int] | None = None,
+    retprobe: bool = False,
+    pid: int = 0,
+) -> int:
+    """BPF_LINK_CREATE of many places of a file; descriptor or ``-errno``.
+
+    Args:
+        prog_fd: the program.
+        path: the file.
+        offsets: places in the file, in bytes.
+        counters: for each place the offset of its reference counter in the file, 0 for none.
+        cookies: for each place what ``bpf_get_attach_cookie`` returns.
+        retprobe: at the return of the functions that start there.
+        pid: only this process; 0 for all.
+
+    Needs Linux 6.6.
+    """
+    attr = Attr(64).u32(0, prog_fd).u32(8, abi.ATTACH_TYPES["TRACE_UPROBE_MULTI"])
+    attr.pointer(16, os.fsencode(path) + b"\0").pointer(24, struct.pack(f"<{len(offsets)}Q", *offsets))
+    if counters and any(counters):
+        attr.pointer(32, struct.pack(f"<{len(counters)}Q", *counters))
+    if cookies:
+        attr.pointer(40, struct.pack(f"<{len(cookies)}Q", *cookies))
+    attr.u32(48, len(offsets)).u32(52, abi.BPF_F_UPROBE_MULTI_RETURN if retprobe else 0).u32(56, max(pid, 0))
+    return bpf(abi.BPF_LINK_CREATE, attr)
+
+
 def create_link(prog_fd: int, attach_type: int, target_fd: int = 0, cookie: int = 0, *, info: bytes = b"") -> int:
     """BPF_LINK_CREATE of a TRACING program (fentry, fexit, LSM, iterator); descriptor or ``-errno``.
 

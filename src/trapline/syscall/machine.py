@@ -190,6 +190,15 @@ def raise_memlock_limit() -> bool:
     return True
 
 
+def raise_file_limit(more: int) -> None:
+    """Allow this process at least `more` descriptors besides the usual ones, as far as its hard limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = more + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, soft), hard))
+
+
 def pid_namespace() -> tuple[int, int] | None:
     """Return (device, inode) of this process's pid namespace when it is not the initial one, else ``None``."""
     initial_inode = 0xEFFFFFFC  # PROC_PID_INIT_INO

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from tests.harness.no_files import NoUserFiles
+
 from trapline import btf as b
 from trapline.abi.arch import X86_64, Arch
 from trapline.abi.tracepoint import TracepointFormat, parse_tracepoint_format
@@ -93,6 +95,7 @@ class FixtureTarget:
     identity = "fixture"
     possible_cpus = 4
     page_size = 4096
+    user_files = NoUserFiles()
     pid_namespace: tuple[int, int] | None = None
 
     def __init__(self, *, has_btf: bool = True) -> None:

@@ -123,7 +123,7 @@ def _lower_elapsed(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
 
 def _check_func(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
     site = typer.site
-    if site.provider in ("uprobe", "uretprobe"):
+    if site.provider in ("uprobe", "uretprobe", "usdt"):
         return t.UsymT()
     if site.provider in ("kprobe", "kretprobe", "fentry", "fexit"):
         return t.WordT("ksym_t")
@@ -139,7 +139,12 @@ def _lower_func(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op | N
     if not site.user:
         return b.helper("get_func_ip", b.context)
     assert target is not None
-    store_usym(low, _register(low, low.knowledge.target.arch.ip), target)
+    # The helper knows uprobes since Linux 6.6, as uprobe_multi; before, a uretprobe knows its caller only.
+    if site.at_return and low.knowledge.target.has("uprobe_multi"):
+        address = b.helper("get_func_ip", b.context)
+    else:
+        address = _register(low, low.knowledge.target.arch.ip)
+    store_usym(low, address, target)
     return None
 
 

@@ -110,6 +110,7 @@ def compile_program(
         config.items(),
         options.typed_events,
         config.text("license"),
+        tuple(dict.fromkeys(used for site in sites for used in site.files)),
     )
     return CompileResult(module, findings.warnings, definitions.files if definitions is not None else ())
 

@@ -72,6 +72,8 @@ class ExpressionTyper(ComptimeTyper):
 
     def _arg_n(self, node: ast.Identifier, number: int) -> t.Type:
         site = self.site
+        if site.provider == "usdt":
+            return self._usdt_argument(node, number)
         if site.has_registers:
             if site.at_return:
                 return self.error(
@@ -89,6 +91,14 @@ class ExpressionTyper(ComptimeTyper):
         if site.provider == "rawtracepoint":
             return t.UINT64
         return self.error(f"{node.name} is not available in a {site.provider} probe", node.span, "Use args.NAME.")
+
+    def _usdt_argument(self, node: ast.Identifier, number: int) -> t.Type:
+        for operands in self.site.operands:
+            if number < len(operands) and operands[number].kind == "unknown":
+                return self.error(
+                    f"{node.name} of {self.site.label} cannot be read: its place is {operands[number].text}", node.span
+                )
+        return t.INT64
 
     def variable_type(self, node: ast.Variable) -> t.Type:
         """Return what a variable holds so far; unknown, and an error, when there is no such variable."""

@@ -22,6 +22,7 @@ from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir import spec
 from trapline.ir.function import Block, Op
 from trapline.ir.types import I64, integer
+from trapline.records import replace
 
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -71,6 +72,9 @@ class Lowerer(MapLowerer):
             "rawtracepoint",
             "fentry",
             "fexit",
+            "uprobe",
+            "uretprobe",
+            "usdt",
         ):
             return
         b = self.b
@@ -293,5 +297,7 @@ def attach_points(typed: TypedSite, first: int) -> tuple[spec.AttachPoint, ...]:
                 attach.session,
                 attach.module,
             )
+        elif isinstance(attach, spec.UprobeMultiAttach) and typed.site.many:
+            attach = replace(attach, cookies=tuple(first + cookie for cookie in attach.cookies))
         points.append(spec.AttachPoint(attach, point.label, first, point.span, point.optional))
     return tuple(points)

@@ -12,6 +12,7 @@ from trapline.frontends.bpftrace.knowledge import Variable
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_comparisons import ORDER, ComparisonLowerer, compared_signed
 from trapline.frontends.bpftrace.sites import Argument, Place
+from trapline.frontends.bpftrace.user_arguments import read_usdt_argument
 from trapline.ir.function import Block, Op
 from trapline.ir.types import BOOL, I8, I32, I64, Ptr, Space, integer
 
@@ -236,6 +237,8 @@ class ExpressionLowerer(ComparisonLowerer):
 
     def argument_word(self, number: int) -> Op:
         """Return the raw argument `number` as an i64."""
+        if self.site.provider == "usdt":
+            return read_usdt_argument(self.b, self.knowledge.target.arch, self.site.operands, number)
         arch = self.knowledge.target.arch
         offset = arch.registers[arch.arguments[number]] if self.site.has_registers else 8 * number
         return self.b.load(I64, self.b.offset(self.b.context, offset))
@@ -288,10 +291,11 @@ class ExpressionLowerer(ComparisonLowerer):
     def argument_slot(self, argument: Argument) -> Op:
         """Return the whole word that carries an argument, as an i64."""
         b = self.b
-        if argument.place is Place.STACK:
+        if argument.place in (Place.STACK, Place.USER_STACK):
             arch = self.knowledge.target.arch
+            space = Space.KERNEL if argument.place is Place.STACK else Space.USER
             stack = b.load(I64, b.offset(b.context, arch.registers[arch.sp]))
-            return b.load(I64, b.offset(b.to_pointer(stack, Space.KERNEL), argument.offset, argument.name))
+            return b.load(I64, b.offset(b.to_pointer(stack, space), argument.offset, argument.name))
         return b.load(I64, b.offset(b.context, argument.offset, argument.name))
 
     # -- places

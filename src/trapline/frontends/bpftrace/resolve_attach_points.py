@@ -21,13 +21,11 @@ from trapline.frontends.bpftrace.resolve_events import (
     resolve_watchpoint,
 )
 from trapline.frontends.bpftrace.resolve_functions import resolve_fentry, resolve_kprobe
-from trapline.frontends.bpftrace.resolve_user import resolve_uprobe
+from trapline.frontends.bpftrace.resolve_user import resolve_uprobe, resolve_usdt
 from trapline.frontends.bpftrace.resolver import Resolver, Skip
 from trapline.frontends.bpftrace.sites import ProbeSite
 from trapline.ir.target import Target
 from trapline.source import Diagnostic, Diagnostics
-
-_UNSUPPORTED = ("usdt",)
 
 _RESOLVERS: dict[str, Callable[[Resolver, ast.Probe, ast.AttachPoint], list[ProbeSite]]] = {
     "begin": resolve_special,
@@ -49,6 +47,7 @@ _RESOLVERS: dict[str, Callable[[Resolver, ast.Probe, ast.AttachPoint], list[Prob
     "iter": resolve_iterator,
     "uprobe": resolve_uprobe,
     "uretprobe": resolve_uprobe,
+    "usdt": resolve_usdt,
 }
 
 
@@ -77,8 +76,6 @@ def resolve_attach_points(
                 dropped = point.provider
                 continue
             try:
-                if point.provider in _UNSUPPORTED:
-                    resolver.refuse(point, f"{point.provider} probes")
                 sites += _RESOLVERS[point.provider](resolver, probe, point)
             except Skip:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -36,7 +37,7 @@ class Resolver:
         self.unsupported: list[Diagnostic] = []
         self._unmatched: list[ast.AttachPoint] = []
 
-    def no_match(self, point: ast.AttachPoint) -> None:
+    def no_match(self, point: ast.AttachPoint) -> NoReturn:
         """Note that nothing matches a wildcard: an error only when nothing else is left of its block."""
         self._unmatched.append(point)
         raise Skip
@@ -49,7 +50,7 @@ class Resolver:
                 with suppress(Skip):
                     self.missing(f"No matches for {point.provider} {point.text.partition(':')[2]}.", point)
 
-    def missing(self, message: str, point: ast.AttachPoint, *hints: str) -> None:
+    def missing(self, message: str, point: ast.AttachPoint, *hints: str) -> NoReturn:
         """Report an attach point that does not exist, as strictly as ``missing_probes`` asks."""
         hints = hints or (f"trapline -l '{point.provider}:*' lists what there is.",)
         policy = self.config.text("missing_probes")
@@ -59,12 +60,12 @@ class Resolver:
             self.diagnostics.warning(message, point.span, *hints)
         raise Skip
 
-    def refuse(self, point: ast.AttachPoint, what: str) -> None:
+    def refuse(self, point: ast.AttachPoint, what: str) -> NoReturn:
         """Report a kind of probe that is not implemented."""
         self.unsupported.append(Diagnostic(f"{what} are not supported yet", point.span))
         raise Skip
 
-    def error(self, point: ast.AttachPoint, message: str, *hints: str) -> None:
+    def error(self, point: ast.AttachPoint, message: str, *hints: str) -> NoReturn:
         """Report a mistake."""
         self.diagnostics.error(message, point.span, *hints)
         raise Skip

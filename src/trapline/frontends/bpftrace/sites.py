@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.ir import spec
 from trapline.records import field, record
+
+if TYPE_CHECKING:
+    from trapline.debuginfo.usdt import Operand
 
 
 class Place(Enum):
@@ -16,6 +20,7 @@ class Place(Enum):
 
     REGISTER = "register"  # u64 at `offset` of struct pt_regs
     STACK = "stack"  # u64 at `offset` from the stack pointer
+    USER_STACK = "user_stack"  # the same on the stack of a process
     CONTEXT = "context"  # at `offset` of the context, at its own width
     TRAMPOLINE = "trampoline"  # u64 at `offset` of the context
     DATA_LOC = "data_loc"  # u32 at `offset` of the context: offset | length << 16
@@ -66,6 +71,9 @@ class ProbeSite:
         expected_attach: the kernel's name of the attach type, or empty.
         find_arguments: computes the named arguments when they are asked for.
         retval: the type of ``retval``, or ``None``.
+        operands: the arguments of a USDT probe, for each of the forms that its places have; the cookie is the form's
+            index where there are several.
+        files: the files that the site was found in, and how.
         first_cookie: cookie of ``names[0]`` where the program has many places.
     """
 
@@ -80,6 +88,8 @@ class ProbeSite:
     expected_attach: str = ""
     retval: t.Type | None = None
     first_cookie: int = 0
+    operands: tuple[tuple[Operand, ...], ...] = ()
+    files: tuple[spec.FilesUsed, ...] = ()
 
     @property
     def has_registers(self) -> bool:

@@ -17,6 +17,7 @@ from trapline.ir.spec import (
     TracepointAttach,
     TrampolineAttach,
     UprobeAttach,
+    UprobeMultiAttach,
 )
 from trapline.kernel.link import Link
 from trapline.kernel.program import Program
@@ -32,6 +33,7 @@ ATTACH_FUNCTIONS: dict[type, tuple[str, str]] = {
     RawTracepointAttach: ("trapline.kernel.attach.raw_tracepoint", "attach_raw_tracepoint"),
     TrampolineAttach: ("trapline.kernel.attach.trampoline", "attach_trampoline"),
     UprobeAttach: ("trapline.kernel.attach.uprobe", "attach_uprobe"),
+    UprobeMultiAttach: ("trapline.kernel.attach.uprobe_multi", "attach_uprobe_multi"),
     PerfAttach: ("trapline.kernel.attach.perf_event", "attach_perf_event"),
     IterAttach: ("trapline.kernel.attach.iterator", "attach_iterator"),
 }
@@ -53,7 +55,7 @@ def runs_last_attached_first(attach: Attach) -> bool:
     """
     if isinstance(attach, (KprobeAttach, KprobeMultiAttach)):
         return not attach.retprobe
-    return isinstance(attach, (UprobeAttach, TrampolineAttach))
+    return isinstance(attach, (UprobeAttach, UprobeMultiAttach, TrampolineAttach))
 
 
 def attach_program(program: Program, point: AttachPoint, target: LiveTarget) -> Link:

@@ -14,6 +14,7 @@ from trapline.kernel.link import Link
 from trapline.kernel.probes import near_names
 from trapline.kernel.program import Program
 from trapline.kernel.target import LiveTarget
+from trapline.syscall.fd import Fd
 from trapline.syscall.perf import open_probe_event, pmu_bit, pmu_type
 
 
@@ -27,43 +28,69 @@ def attach_uprobe(program: Program, point: AttachPoint, target: LiveTarget) -> L
     """
     spec = point.attach
     assert isinstance(spec, UprobeAttach)
-    pmu = pmu_type("uprobe")
-    if pmu is None:
-        raise FeatureMissingError(
-            f"cannot attach to {point.label}: this kernel has no uprobes", hint="needs CONFIG_UPROBE_EVENTS=y"
-        )
+    pmu = require_uprobe_pmu(point.label)
     offset = resolve_uprobe_offset(spec, point.label)
-    config = 0
-    if spec.retprobe:
-        bit = pmu_bit("uprobe", "retprobe")
-        if bit is None:
-            raise FeatureMissingError(f"cannot attach to {point.label}: this kernel has no uretprobes")
-        config |= 1 << bit
-    if spec.ref_ctr_offset:
-        bit = pmu_bit("uprobe", "ref_ctr_offset")
-        if bit is None:
-            raise FeatureMissingError(
-                f"cannot attach to {point.label}: this kernel has no uprobe reference counters", hint="needs Linux 4.20"
-            )
-        config |= spec.ref_ctr_offset << bit
-    try:
-        event = open_probe_event(
-            pmu,
-            name=spec.path,
-            offset=offset,
-            config=config,
-            pid=spec.pid if spec.pid > 0 else -1,
-            cpu=-1 if spec.pid > 0 else target.online_cpus[0],
-            what=point.label,
-        )
-    except KernelError as error:
-        raise _explain(point, spec, offset, error.errno) from None
+    event = open_uprobe_event(spec, offset, point.label, target, pmu)
     try:
         link = connect_program(program, event, point.label, point.cookie)
     except BaseException:
         event.close()
         raise
     return Link(point, program, perf_fds=[event], link_fds=[link] if link is not None else [])
+
+
+def require_uprobe_pmu(label: str) -> int:
+    """Return the type of the uprobe PMU.
+
+    Raises:
+        FeatureMissingError: the kernel has no uprobes.
+    """
+    pmu = pmu_type("uprobe")
+    if pmu is None:
+        raise FeatureMissingError(
+            f"cannot attach to {label}: this kernel has no uprobes", hint="needs CONFIG_UPROBE_EVENTS=y"
+        )
+    return pmu
+
+
+def open_uprobe_event(spec: UprobeAttach, offset: int, label: str, target: LiveTarget, pmu: int) -> Fd:
+    """Open the perf event of one place.
+
+    Args:
+        spec: path, process, return probe and reference counter.
+        offset: the place in the file.
+        label: for messages.
+        target: the machine.
+        pmu: what `require_uprobe_pmu` returned.
+
+    Raises:
+        TargetError, AttachError: the kernel refused; says why.
+    """
+    config = 0
+    if spec.retprobe:
+        bit = pmu_bit("uprobe", "retprobe")
+        if bit is None:
+            raise FeatureMissingError(f"cannot attach to {label}: this kernel has no uretprobes")
+        config |= 1 << bit
+    if spec.ref_ctr_offset:
+        bit = pmu_bit("uprobe", "ref_ctr_offset")
+        if bit is None:
+            raise FeatureMissingError(
+                f"cannot attach to {label}: this kernel has no uprobe reference counters", hint="needs Linux 4.20"
+            )
+        config |= spec.ref_ctr_offset << bit
+    try:
+        return open_probe_event(
+            pmu,
+            name=spec.path,
+            offset=offset,
+            config=config,
+            pid=spec.pid if spec.pid > 0 else -1,
+            cpu=-1 if spec.pid > 0 else target.online_cpus[0],
+            what=label,
+        )
+    except KernelError as error:
+        raise explain_uprobe(label, spec.path, spec.pid, offset, error.errno) from None
 
 
 def resolve_uprobe_offset(spec: UprobeAttach, label: str) -> int:
@@ -114,17 +141,18 @@ def _offset_in_file(elf: Elf, symbol: Symbol, spec: UprobeAttach, label: str) ->
     return place + spec.offset
 
 
-def _explain(point: AttachPoint, spec: UprobeAttach, offset: int, number: int) -> TraplineError:
+def explain_uprobe(label: str, path: str, pid: int, offset: int, number: int) -> TraplineError:
+    """Return the error for a place that the kernel refused with errno `number`."""
     if number in (errno.EPERM, errno.EACCES):
-        return explain_privilege(point.label, number)
+        return explain_privilege(label, number)
     if number == errno.ENOENT:
-        return NoSuchProbeError(f"cannot attach to {point.label}: there is no file {spec.path}")
+        return NoSuchProbeError(f"cannot attach to {label}: there is no file {path}")
     if number == errno.ESRCH:
-        return AttachError(f"cannot attach to {point.label}: there is no process {spec.pid}", errno=number)
+        return AttachError(f"cannot attach to {label}: there is no process {pid}", errno=number)
     if number in (errno.EINVAL, errno.EIO, errno.ENOEXEC, errno.EOPNOTSUPP):
         return AttachError(
-            f"cannot attach to {point.label}: offset {offset:#x} of {spec.path} cannot be probed",
+            f"cannot attach to {label}: offset {offset:#x} of {path} cannot be probed",
             errno=number,
             hint="it must be the start of an instruction in the file's code",
         )
-    return AttachError(f"cannot attach to {point.label}: {os.strerror(number)}", errno=number)
+    return AttachError(f"cannot attach to {label}: {os.strerror(number)}", errno=number)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from tests.harness.no_files import NoUserFiles
+
 from trapline.abi.arch import X86_64, Arch
 from trapline.abi.tracepoint import TracepointFormat, parse_tracepoint_format
 from trapline.btf import Btf
@@ -46,6 +48,7 @@ class FixtureTarget:
     identity = "fixture"
     possible_cpus = 4
     page_size = 4096
+    user_files = NoUserFiles()
     pid_namespace = None
 
     @property
