@@ -9,7 +9,7 @@ from tests.conformance.body import Body
 
 def make_function_bodies() -> list[Body]:
     """Return the programs that call functions."""
-    return [*_texts(), *_searches(), *_names()]
+    return [*_texts(), *_searches(), *_names(), *_addresses(), *_tasks()]
 
 
 def _texts() -> Iterator[Body]:
@@ -48,3 +48,38 @@ def _names() -> Iterator[Body]:
             yield Body("names", calls)
         yield Body("names", f"$n = 5; print({function}($n)); @k[{function}($n)] = {function}(3); print(@k);")
         yield Body("names", f'printf("%s|%30s|%-30s|\\n", {function}(1), {function}(2), {function}(3));')
+
+
+def _addresses() -> Iterator[Body]:
+    for address in ("127.0.0.1", "0.0.0.0", "255.255.255.255", "::", "::1", "ffee:ffee:aabb:ccdd::1", "::ffff:1.2.3.4"):
+        yield Body("network", f'print(pton("{address}")); print(ntop(pton("{address}")));')
+        yield Body(
+            "network", f'$a = pton("{address}"); print($a[0]); print($a[3]); printf("%s|%20s|\\n", ntop($a), ntop($a));'
+        )
+    for number in ("0", "1", "0x0100007f", "0xffffffff"):
+        yield Body("network", f"print(ntop({number})); print(ntop(2, {number})); print(ntop(10, {number}));")
+        yield Body("network", f"@n[ntop({number})] = {number}; print(@n);")
+    for kind in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+        yield Body("network", f"$n = ({kind})0x12; print(bswap($n)); print(bswap(({kind})-2));")
+
+
+def _tasks() -> Iterator[Body]:
+    yield Body("task", "print(ppid(curtask) == ppid); print(pcomm(curtask) == pcomm);")
+    yield Body("task", "print(leader_tid(curtask) == leader_tid); print(leader_comm(curtask) == leader_comm);")
+    yield Body(
+        "task", "print(pid(init) > 0); print(pid(curr_ns) == pid); print(tid(curr_ns) == tid); print(pid() == tid());"
+    )
+    for clock in ("boot", "monotonic", "tai", "sw_tai"):
+        yield Body("task", f"print(nsecs({clock}) > 0); $t = nsecs({clock}); print(nsecs({clock}) >= $t);")
+    for clock in ("", "(boot)", "(tai)", "(sw_tai)"):
+        yield Body(
+            "task", f'printf("%s\\n", strftime("%Y-%m", nsecs{clock})); $t = nsecs{clock}; print(strftime("%Y", $t));'
+        )
+    yield Body(
+        "task",
+        "print(nsecs(tai) > nsecs(boot)); print(elapsed > 0); print(jiffies > 0); print(ncpus > cpu); print(numaid);",
+    )
+    yield Body(
+        "task", "print(uid); print(gid); print(username); print(probetype); print(rand() >= 0); print(usermode);"
+    )
+    yield Body("task", 'print(cgroup_path(1, "nothing*"));')

@@ -110,6 +110,11 @@ def _is_unlocked() -> bool | None:
     return "[none]" in path.read_text()
 
 
+def _release_is_at_least(major: int, minor: int) -> bool:
+    numbers = os.uname().release.split("-")[0].split(".")
+    return (int(numbers[0]), int(numbers[1])) >= (major, minor)
+
+
 FEATURES = {
     row.name: row
     for row in (
@@ -122,6 +127,8 @@ FEATURES = {
         Feature("fentry", _has_fentry),
         Feature("map_elem_count", lambda: _has_symbol("bpf_map_sum_elem_count")),
         Feature("no_lockdown", _is_unlocked),
+        # Tracepoints may call it since Linux 6.12; the function is there since 6.2.
+        Feature("task_from_pid", lambda: _release_is_at_least(6, 12) and b"\0bpf_task_from_pid\0" in _btf()),
         Feature("module_btf", lambda: _has_config("CONFIG_DEBUG_INFO_BTF_MODULES")),
         Feature("bpftrace_peer", lambda: (PEERS / "usr/bin/bpftrace").exists()),
         Feature("bcc_peer", lambda: (PEERS / "usr/lib/python3/dist-packages/bcc").exists()),

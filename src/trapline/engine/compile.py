@@ -83,7 +83,8 @@ def compile_source(
     translated = frontend(source, target)
     digests = [(path, _digest(path)) for path in translated.files]
     compiled = _compile(translated, target, None)
-    cache.put(key, _encode(compiled, digests))
+    if not target.volatile:
+        cache.put(key, _encode(compiled, digests))
     return compiled
 
 

@@ -354,6 +354,7 @@ RING = ".ring"  # RINGBUF: the records
 LOST = ".lost"  # PERCPU_ARRAY of u64, indexed by program: records that did not fit into the ring
 FAULTS = ".faults"  # PERCPU_ARRAY of {u64; s64}, indexed by FaultSite
 START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME when the program was loaded, in nanoseconds
+TAI = ".tai"  # ARRAY, one u64: CLOCK_TAI minus CLOCK_BOOTTIME when the program was loaded, in nanoseconds
 SCRATCH = ".scratch"  # PERCPU_ARRAY, one element: temporaries too large for the stack
 RODATA = ".rodata"  # frozen ARRAY, one element: constants
 

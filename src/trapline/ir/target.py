@@ -123,5 +123,12 @@ class Target(Protocol):
     def kernel_config(self, option: str) -> str | None:
         """Return the value of ``CONFIG_…`` (``y``, ``m``, a number); ``""`` when it is unset, ``None`` when unknown."""
 
+    def cgroup_id(self, path: str) -> int:
+        """Return the id of the cgroup (v2) at a path.  Raises `TargetError`."""
+
+    @property
+    def volatile(self) -> bool:
+        """Whether it was asked for something that `identity` does not cover: the program is not to be cached."""
+
     def syscall_prefix(self) -> str:
         """Return what precedes a system call's name in kallsyms (``__x64_sys_``)."""

@@ -119,8 +119,9 @@ class TimestampV:
 
 @record(frozen=True)
 class CgroupPathV:
-    """A cgroup-v2 id (u64), shown as its path."""
+    """A cgroup-v2 id (u64), shown as its path, if the name of its hierarchy (``unified``) matches `filter`."""
 
+    filter: str = ""
     size: int = 8
 
 

@@ -38,10 +38,12 @@ class LiveTarget:
     Attributes:
         without: features that are not used although the kernel may have them.
         traceable_file: a file to read the traceable functions from, instead of the kernel's list.
+        volatile: it was asked for something that `identity` does not cover.
     """
 
     without: frozenset[str] = frozenset()
     traceable_file: str = ""
+    volatile: bool = False
 
     def __init__(self, *, load_index: IndexLoader | None = None, save_index: IndexSaver | None = None) -> None:
         self._load_index = load_index
@@ -271,6 +273,15 @@ class LiveTarget:
     def near_probes(self, kind: str, name: str) -> Sequence[str]:
         """Return existing names similar to `name`, best first."""
         return self.probes.near(kind, name)
+
+    def cgroup_id(self, path: str) -> int:
+        """Return the id of the cgroup (v2) at a path.
+
+        Raises:
+            TargetError: there is none.
+        """
+        self.volatile = True
+        return machine.cgroup_id(path)
 
     @cached_property
     def _syscall_prefix(self) -> str:

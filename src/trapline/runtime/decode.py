@@ -193,6 +193,11 @@ def _timestamp(value: v.TimestampV, namer: Namer) -> Decoder:
 
 
 def _cgroup_path(value: v.CgroupPathV, namer: Namer) -> Decoder:
+    if value.filter:
+        from fnmatch import fnmatchcase  # few programs need it
+
+        if not fnmatchcase("unified", value.filter.replace("[", "[[]").replace("?", "[?]")):
+            return lambda buffer, offset: ""
     number = _int(v.IntV(8, False), namer)
     return lambda buffer, offset: namer.cgroup_path(number(buffer, offset))
 

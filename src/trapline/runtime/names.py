@@ -10,6 +10,7 @@ from trapline.runtime.objects import Stack
 from trapline.runtime.symbols import KernelSymbols, Symbol, UserSymbols
 
 _NANO = 1_000_000_000
+_CLOCK_TAI = 11  # time.CLOCK_TAI is missing where Python was built without it
 
 
 class Names:
@@ -81,9 +82,7 @@ class Names:
             if self._boot_offset is None:
                 self._boot_offset = _clock_offset(time.CLOCK_BOOTTIME)
             return nanoseconds + self._boot_offset
-        if clock == "monotonic":
-            return nanoseconds + _clock_offset(time.CLOCK_MONOTONIC)
-        return nanoseconds
+        return nanoseconds + _clock_offset(time.CLOCK_MONOTONIC if clock == "monotonic" else _CLOCK_TAI)
 
     def timestamp(self, nanoseconds: int, format: str, clock: str) -> str:
         """Return a reading of `clock` as local time: strftime's format, and ``%f`` µs, ``%l`` ms, ``%k`` ns."""

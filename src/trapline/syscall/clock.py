@@ -28,13 +28,23 @@ def tai_ns() -> int:
 
 
 def boot_to_realtime_ns() -> int:
-    """Return what to add to CLOCK_BOOTTIME to get the wall clock, from the tightest of several paired readings."""
+    """Return what to add to CLOCK_BOOTTIME to get the wall clock."""
+    return _boot_to(time.CLOCK_REALTIME)
+
+
+def boot_to_tai_ns() -> int:
+    """Return what to add to CLOCK_BOOTTIME to get CLOCK_TAI."""
+    return _boot_to(CLOCK_TAI)
+
+
+def _boot_to(clock: int) -> int:
+    """Return the clock minus CLOCK_BOOTTIME, from the tightest of several paired readings."""
     best: tuple[int, int] | None = None
     for _ in range(5):
         before = boot_ns()
-        wall = realtime_ns()
+        other = time.clock_gettime_ns(clock)
         after = boot_ns()
         if best is None or after - before < best[0]:
-            best = (after - before, wall - (before + after) // 2)
+            best = (after - before, other - (before + after) // 2)
     assert best is not None
     return best[1]

@@ -34,6 +34,22 @@ def _cpus(kind: str) -> tuple[int, ...]:
         return tuple(range(os.cpu_count() or 1))
 
 
+def cgroup_id(path: str) -> int:
+    """Return the id of the cgroup (v2) at a path: its inode number.
+
+    Raises:
+        TargetError: there is no such directory, or it is not one of a cgroup-v2 file system.
+    """
+    try:
+        found = os.stat(path)
+        # Since Linux 5.5 the id of a cgroup is its inode number; every cgroup-v2 directory has this file.
+        with open(os.path.join(path, "cgroup.controllers"), "rb"):
+            return found.st_ino
+    except OSError as error:
+        reason = error.strerror if not os.path.isdir(path) else "it is no cgroup (v2)"
+        raise TargetError(f'Failed to get `cgroupid` for path: "{path}": {reason}') from None
+
+
 def online_cpus() -> tuple[int, ...]:
     """Return the CPUs that run now."""
     return _cpus("online")

@@ -146,5 +146,10 @@ class FixtureTarget:
     def kernel_config(self, option: str) -> str | None:
         return None
 
+    volatile = False
+
+    def cgroup_id(self, path: str) -> int:
+        return 7
+
     def syscall_prefix(self) -> str:
         return "__x64_sys_"

@@ -65,44 +65,55 @@ def _lower_task(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
     return low.b.helper("get_current_task")
 
 
-def _check_relative(path: tuple[str, ...]) -> Callable[[ExpressionTyper, ast.Identifier], t.Type]:
-    def check(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
-        task = _check_task(typer, node)
-        if not isinstance(task, t.PtrT):
-            return typer.error(f"{node.name} needs the kernel's type information", node.span)
-        kind: t.Type = task
-        for name in path:
-            record = kind.target if isinstance(kind, t.PtrT) else kind
-            field = record.members.field(name) if isinstance(record, t.RecordT) else None
-            if field is None:
-                return typer.error(f"{node.name}: struct task_struct has no {name}", node.span)
-            kind = field.type
-        return kind
-
-    return check
+RELATIVES = {
+    "leader_comm": ("group_leader", "comm"),
+    "leader_tid": ("group_leader", "pid"),
+    "pcomm": ("real_parent", "comm"),
+    "ppid": ("real_parent", "tgid"),
+}
 
 
-def _lower_relative(path: tuple[str, ...]) -> Callable[[Lowerer, ast.Identifier, Op | None], Op | None]:
-    def lower(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op | None:
-        b = low.b
-        kind = _check_task(low.typer, node)
-        at: Op = b.to_pointer(b.helper("get_current_task"), Space.KERNEL)
-        for name in path:
-            if isinstance(kind, t.PtrT):
-                kind = kind.target
-            assert isinstance(kind, t.RecordT)
-            field = kind.members.field(name)
-            assert field is not None
-            at = b.offset(at, field.offset, name)
-            kind = field.type
-            if name != path[-1] and isinstance(kind, t.PtrT):
-                at = b.to_pointer(b.load(I64, at), Space.KERNEL)
-        if target is None:
-            return b.load(integer(kind.size), at)
-        low.copy(at, kind, target, kind)
-        return None
+def _check_relative(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
+    task = _check_task(typer, node)
+    if not isinstance(task, t.PtrT):
+        return typer.error(f"{node.name} needs the kernel's type information", node.span)
+    return check_path(typer, node, task, RELATIVES[node.name])
 
-    return lower
+
+def check_path(typer: ExpressionTyper, node: ast.Expr, kind: t.Type, path: tuple[str, ...]) -> t.Type:
+    """Return the type of the member that a path leads to, from a pointer to a record."""
+    for name in path:
+        record = kind.target if isinstance(kind, t.PtrT) else kind
+        field = record.members.field(name) if isinstance(record, t.RecordT) else None
+        if field is None:
+            return typer.error(f"Can not access field '{name}' on expression of type '{record}'", node.span)
+        kind = field.type
+    return kind
+
+
+def _lower_relative(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op | None:
+    task = low.b.helper("get_current_task")
+    return lower_path(low, task, _check_task(low.typer, node), RELATIVES[node.name], target)
+
+
+def lower_path(low: Lowerer, start: Op, kind: t.Type, path: tuple[str, ...], target: Op | None) -> Op | None:
+    """Follow a path of members from the pointer `start`: return the last one's value, or write it to `target`."""
+    b = low.b
+    at: Op = b.to_pointer(start, Space.KERNEL)
+    for name in path:
+        if isinstance(kind, t.PtrT):
+            kind = kind.target
+        assert isinstance(kind, t.RecordT)
+        field = kind.members.field(name)
+        assert field is not None
+        at = b.offset(at, field.offset, name)
+        kind = field.type
+        if name != path[-1] and isinstance(kind, t.PtrT):
+            at = b.to_pointer(b.load(I64, at), Space.KERNEL)
+    if target is None:
+        return b.load(integer(kind.size), at)
+    low.copy(at, kind, target, kind)
+    return None
 
 
 def _lower_ncpus(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
@@ -289,14 +300,14 @@ BUILTINS: dict[str, Builtin] = {
         Builtin("kstack", _check_stack, _lower_stack, "kernel stack"),
         Builtin(
             "leader_comm",
-            _check_relative(("group_leader", "comm")),
-            _lower_relative(("group_leader", "comm")),
+            _check_relative,
+            _lower_relative,
             "name of the thread group's leader",
         ),
         Builtin(
             "leader_tid",
-            _check_relative(("group_leader", "pid")),
-            _lower_relative(("group_leader", "pid")),
+            _check_relative,
+            _lower_relative,
             "thread id of the thread group's leader",
         ),
         Builtin("ncpus", fixed(UINT), _lower_ncpus, "number of possible CPUs"),
@@ -304,15 +315,15 @@ BUILTINS: dict[str, Builtin] = {
         Builtin("numaid", fixed(t.UINT32), _helper("get_numa_node_id", 32), "NUMA node"),
         Builtin(
             "pcomm",
-            _check_relative(("real_parent", "comm")),
-            _lower_relative(("real_parent", "comm")),
+            _check_relative,
+            _lower_relative,
             "name of the parent process",
         ),
         Builtin("pid", fixed(t.UINT32), _lower_pid, "process id"),
         Builtin(
             "ppid",
-            _check_relative(("real_parent", "tgid")),
-            _lower_relative(("real_parent", "tgid")),
+            _check_relative,
+            _lower_relative,
             "process id of the parent",
         ),
         Builtin("probe", _check_probe, _lower_probe, "full name of the probe"),

@@ -9,39 +9,22 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.builtins import read_stack, store_usym
 from trapline.frontends.bpftrace.functions_comptime import COMPTIME_FUNCTIONS
+from trapline.frontends.bpftrace.functions_network import NETWORK_FUNCTIONS
 from trapline.frontends.bpftrace.functions_output import OUTPUT_FUNCTIONS
 from trapline.frontends.bpftrace.functions_strings import STRING_FUNCTIONS
-from trapline.frontends.bpftrace.memory import check_pointer, pointer_of
+from trapline.frontends.bpftrace.functions_system import SYSTEM_FUNCTIONS
+from trapline.frontends.bpftrace.functions_task import TASK_FUNCTIONS
+from trapline.frontends.bpftrace.memory import check_pointer, literal_text, pointer_of
 from trapline.frontends.bpftrace.tables import MANY, Function
-from trapline.ir.function import Convert, Op
+from trapline.ir.function import Op
 from trapline.ir.types import I32, I64, Space
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
     from trapline.frontends.bpftrace.lower import Lowerer
 
-AF_INET, AF_INET6 = 2, 10
 _MAX_FRAMES = 127
 _STACK_MODES = ("bpftrace", "perf", "raw", "build_id")
-_CLOCKS = {"boot": "ktime_get_boot_ns", "monotonic": "ktime_get_ns", "tai": "ktime_get_tai_ns"}
-_SIGNAL_NAMES = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG"
-    " XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
-)
-_SIGNALS = _SIGNAL_NAMES.split()
-
-
-def literal_text(typer: ExpressionTyper, node: ast.Expr, what: str) -> bytes | None:
-    """Return the text of a string literal; anything else is an error."""
-    typer.type_of(node)
-    text = typer.literal_string(node)
-    if text is None:
-        typer.error(f"{what} must be a string literal", node.span)
-    return text
-
-
-def _all(typer: ExpressionTyper, call: ast.Call) -> list[t.Type]:
-    return [typer.type_of(a) for a in call.args]
 
 
 # ---------------------------------------------------------------- memory
@@ -217,107 +200,7 @@ def _lower_stack(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     read_stack(low, kind, target)
 
 
-# ---------------------------------------------------------------- clocks, ids
-
-
-def _check_clock(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    if call.args:
-        node = call.args[0]
-        if isinstance(node, ast.Identifier) and node.name == "sw_tai":
-            return typer.unsupported("the clock sw_tai is", node.span)
-        if not isinstance(node, ast.Identifier) or node.name not in _CLOCKS:
-            return typer.error("nsecs() takes boot, monotonic, tai or sw_tai", node.span)
-    return t.UINT64
-
-
-def _lower_clock(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
-    node = call.args[0] if call.args else None
-    return low.b.helper(_CLOCKS[node.name if isinstance(node, ast.Identifier) else "boot"])
-
-
-def _check_id(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    if call.args:
-        node = call.args[0]
-        if not isinstance(node, ast.Identifier) or node.name not in ("curr_ns", "init"):
-            return typer.error(f"{call.name}() takes curr_ns or init", node.span)
-    return t.UINT32
-
-
-def _lower_id(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
-    node = call.args[0] if call.args else None
-    b = low.b
-    if isinstance(node, ast.Identifier) and node.name == "init":
-        both = b.helper("get_current_pid_tgid")
-        return b.resize(b.binary("lshr", both, b.i64(32)) if call.name == "pid" else both, I32, signed=False)
-    return low.current_task()[0 if call.name == "pid" else 1]
-
-
-def _check_strftime(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    text = literal_text(typer, call.args[0], "the format of strftime()")
-    typer.integer_of(call.args[1], "the time of strftime()")
-    return t.UNKNOWN if text is None else t.WordT("timestamp", text.decode("utf-8", "surrogateescape"))
-
-
-def _lower_strftime(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
-    return low.number(call.args[1])
-
-
 # ---------------------------------------------------------------- bytes
-
-
-def _check_ntop(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    kinds = _all(typer, call)
-    kind = kinds[-1]
-    if len(kinds) == 2 and not isinstance(kinds[0], t.IntT | t.EnumT | t.UnknownT):
-        return typer.error(f"ntop() takes the address family as an integer, not {kinds[0]}", call.span)
-    if isinstance(kind, t.ArrayT):
-        if kind.size not in (4, 16) or kind.element.size != 1:
-            return typer.error("ntop() expects an array of 4 or 16 bytes", call.span)
-    elif not isinstance(kind, t.IntT | t.PtrT | t.UnknownT):
-        return typer.error(f"ntop() expects an integer or an array of bytes, not {kind}", call.span)
-    return t.InetT()
-
-
-def _lower_ntop(low: Lowerer, call: ast.Call, target: Op | None) -> None:
-    assert target is not None
-    b = low.b
-    node = call.args[-1]
-    kind = low.type(node)
-    size = kind.size if isinstance(kind, t.ArrayT) else 16 if isinstance(kind, t.PtrT) else 4
-    family: Op = b.i32(AF_INET6 if size == 16 else AF_INET)
-    if len(call.args) == 2:
-        family = b.resize(low.number(call.args[0]), I32, signed=False)
-    b.store(family, target)
-    if isinstance(kind, t.ArrayT | t.PtrT):
-        b.copy(b.offset(target, 4), low.address(node) if isinstance(kind, t.ArrayT) else pointer_of(low, node), size)
-    else:
-        b.store(b.resize(low.number(node), I32, signed=False), b.offset(target, 4))
-    for at in range(4 + size, 20, 4):
-        b.store(b.i32(0), b.offset(target, at))
-
-
-def _check_macaddr(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    kind = typer.type_of(call.args[0])
-    if isinstance(kind, t.ArrayT | t.StringT) and kind.size < 6:
-        return typer.error("macaddr() expects 6 bytes", call.span)
-    return t.MacT() if check_pointer(typer, call, kind) else t.UNKNOWN
-
-
-def _lower_macaddr(low: Lowerer, call: ast.Call, target: Op | None) -> None:
-    assert target is not None
-    low.b.copy(target, pointer_of(low, call.args[0]), 6)
-
-
-def _check_bswap(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    kind = typer.integer_of(call.args[0], "the argument of bswap()")
-    return t.IntT(kind.size, False) if isinstance(kind, t.IntT) else t.UINT64
-
-
-def _lower_bswap(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
-    value = low.value(call.args[0])
-    if value.type.size == 1:
-        return value
-    return low.b.emit(Convert(value.type, "bswap", value))
 
 
 def _check_strncmp(typer: ExpressionTyper, call: ast.Call) -> t.Type:
@@ -340,51 +223,7 @@ def _lower_strncmp(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
     return low.b.resize(low.b.invert(equal), I64, signed=False)
 
 
-# ---------------------------------------------------------------- acting on the system
-
-
-def _check_signal(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    node = call.args[0]
-    kind = typer.type_of(node)
-    text = typer.literal_string(node)
-    if text is not None:
-        if _signal_number(text) is None:
-            return typer.error(f"{text.decode(errors='replace')} is not a valid signal", node.span)
-        return t.VOID
-    if not isinstance(kind, t.IntT | t.UnknownT):
-        return typer.error("signal() takes a number or a name", node.span)
-    value = typer.constant(node)
-    if value is not None and not 1 <= value <= 64:
-        return typer.error(f"{value} is not a valid signal, allowed range: [1,64]", node.span)
-    return t.VOID
-
-
-def _signal_number(text: bytes) -> int | None:
-    name = text.decode("ascii", "replace").removeprefix("SIG")
-    return _SIGNALS.index(name) + 1 if name in _SIGNALS else None
-
-
-def _lower_signal(low: Lowerer, call: ast.Call, target: Op | None) -> None:
-    b = low.b
-    text = low.typer.literal_string(call.args[0])
-    number = b.i32(_signal_number(text) or 0) if text is not None else None
-    if number is None:
-        number = b.resize(low.number(call.args[0]), I32, signed=False)
-    helper = "send_signal" if call.name == "signal" else "send_signal_thread"
-    result = b.helper(helper, number)
-    with b.when(b.compare("slt", result, b.i64(0))):
-        low.fault("helper", helper, call, result)
-
-
-def _check_override(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    if typer.site.provider != "kprobe":
-        return typer.error(f"override() is not available in a {typer.site.provider} probe", call.span)
-    typer.integer_of(call.args[0], "the argument of override()")
-    return t.VOID
-
-
-def _lower_override(low: Lowerer, call: ast.Call, target: Op | None) -> None:
-    low.b.helper("override_return", low.b.context, low.number(call.args[0]))
+# ---------------------------------------------------------------- not yet
 
 
 def _check_unsupported(typer: ExpressionTyper, call: ast.Call) -> t.Type:
@@ -396,9 +235,8 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 
 
 _LATER = (
-    "debugf path cgroupid uaddr percpu_kaddr "
-    " write_user skboutput socket_cookie is_err"
-    " container_of kfunc_allowed unwatch find elf_is_exe elf_info memcmp_record usdt_arg dw_ustack pton"
+    "path uaddr percpu_kaddr skboutput is_err"
+    " container_of kfunc_allowed unwatch find elf_is_exe elf_info memcmp_record usdt_arg dw_ustack"
 )
 
 FUNCTIONS: dict[str, Function] = {
@@ -407,29 +245,17 @@ FUNCTIONS: dict[str, Function] = {
         *OUTPUT_FUNCTIONS,
         *STRING_FUNCTIONS,
         *COMPTIME_FUNCTIONS,
-        Function("bswap", 1, 1, _check_bswap, _lower_bswap, "bswap(n): reverse the bytes"),
+        *NETWORK_FUNCTIONS,
+        *SYSTEM_FUNCTIONS,
+        *TASK_FUNCTIONS,
         Function("buf", 1, 2, _check_buf, _lower_buf, "buf(p[, n]): bytes of memory"),
-        Function(
-            "cgroup_path", 1, 2, _check_word("cgroup_path_t"), _lower_word, "cgroup_path(id): the path of a cgroup"
-        ),
         Function("kaddr", 1, 1, _check_kaddr, _lower_kaddr, 'kaddr("symbol"): address of a kernel symbol'),
         Function("kptr", 1, 1, _check_space, _lower_space, "kptr(p): the same pointer, into the kernel's memory"),
         Function("kstack", 0, 2, _check_stack, _lower_stack, "kstack([mode][, limit]): kernel stack"),
         Function("ksym", 1, 1, _check_word("ksym_t"), _lower_word, "ksym(a): kernel symbol of an address"),
-        Function("macaddr", 1, 1, _check_macaddr, _lower_macaddr, "macaddr(p): hardware address"),
-        Function("nsecs", 0, 1, _check_clock, _lower_clock, "nsecs([clock]): nanoseconds of a clock"),
-        Function("ntop", 1, 2, _check_ntop, _lower_ntop, "ntop([family,] address): text of an IP address"),
-        Function("override", 1, 1, _check_override, _lower_override, "override(n): return n instead", unsafe=True),
-        Function("pid", 0, 1, _check_id, _lower_id, "pid([curr_ns | init]): process id"),
         Function("reg", 1, 1, _check_reg, _lower_reg, 'reg("name"): a CPU register'),
-        Function("signal", 1, 1, _check_signal, _lower_signal, "signal(s): signal the process", unsafe=True),
-        Function(
-            "signal_thread", 1, 1, _check_signal, _lower_signal, "signal_thread(s): signal the thread", unsafe=True
-        ),
         Function("str", 1, 2, _check_str, _lower_str, "str(p[, n]): the string at an address"),
-        Function("strftime", 2, 2, _check_strftime, _lower_strftime, "strftime(format, nsecs): date and time"),
         Function("strncmp", 3, 3, _check_strncmp, _lower_strncmp, "strncmp(a, b, n): 0 if the first n bytes are equal"),
-        Function("tid", 0, 1, _check_id, _lower_id, "tid([curr_ns | init]): thread id"),
         Function("uptr", 1, 1, _check_space, _lower_space, "uptr(p): the same pointer, into user memory"),
         Function("ustack", 0, 2, _check_stack, _lower_stack, "ustack([mode][, limit]): user stack"),
         Function("usym", 1, 1, _check_word("usym_t"), _lower_usym, "usym(a): user symbol of an address"),

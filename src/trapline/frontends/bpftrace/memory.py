@@ -36,3 +36,12 @@ def pointer_of(low: Lowerer, node: ast.Expr) -> Op:
         return low.b.to_pointer(value, Space.USER)
     # Few kernels tag user pointers in their types: the address itself tells which of both it is.
     return low.b.to_pointer(value, Space.USER if low.site.user else Space.UNKNOWN)
+
+
+def literal_text(typer: ExpressionTyper, node: ast.Expr, what: str) -> bytes | None:
+    """Return the text of a string literal; anything else is an error."""
+    typer.type_of(node)
+    text = typer.literal_string(node)
+    if text is None:
+        typer.error(f"{what} must be a string literal", node.span)
+    return text

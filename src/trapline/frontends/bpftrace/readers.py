@@ -10,7 +10,6 @@ from trapline.ir import values as v
 _WORDS: dict[str, v.Value] = {
     "ksym_t": v.KsymV(),
     "username_t": v.UsernameV(),
-    "cgroup_path_t": v.CgroupPathV(),
     "probe": v.ProbeNameV(),
 }
 _MAX_DEPTH = 8
@@ -41,7 +40,9 @@ def value_of(type_: t.Type, depth: int = 0) -> v.Value | None:
     if isinstance(type_, t.WordT):
         if type_.kind == "name":
             return v.NameV(type_.format)
-        return v.TimestampV(type_.format) if type_.kind == "timestamp" else _WORDS[type_.kind]
+        if type_.kind == "timestamp":
+            return v.TimestampV(type_.format, type_.clock)
+        return v.CgroupPathV(type_.format) if type_.kind == "cgroup_path_t" else _WORDS[type_.kind]
     if isinstance(type_, t.ArrayT):
         element = value_of(type_.element, depth + 1)
         return v.ArrayV(element, type_.count) if element else None

@@ -202,11 +202,12 @@ class WordT:
     """A u64 that the reader shows in its own way.
 
     `kind` is ``ksym_t``, ``username_t``, ``timestamp``, ``cgroup_path_t``, ``probe`` or ``name``; `format` is that of
-    a timestamp, or the table of a name.
+    a timestamp (which is a reading of `clock`), the filter of a cgroup's path, or the table of a name.
     """
 
     kind: str
     format: str = ""
+    clock: str = "boot"
 
     @property
     def size(self) -> int:
