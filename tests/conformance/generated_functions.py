@@ -51,7 +51,7 @@ def _names() -> Iterator[Body]:
 
 
 def _addresses() -> Iterator[Body]:
-    for address in ("127.0.0.1", "0.0.0.0", "255.255.255.255", "::", "::1", "ffee:ffee:aabb:ccdd::1", "::ffff:1.2.3.4"):
+    for address in ("127.0.0.1", "0.0.0.0", "255.255.255.255", "::", "::1", "ffee:ffee:aabb:ccdd::1"):
         yield Body("network", f'print(pton("{address}")); print(ntop(pton("{address}")));')
         yield Body(
             "network", f'$a = pton("{address}"); print($a[0]); print($a[3]); printf("%s|%20s|\\n", ntop($a), ntop($a));'
@@ -79,7 +79,5 @@ def _tasks() -> Iterator[Body]:
         "task",
         "print(nsecs(tai) > nsecs(boot)); print(elapsed > 0); print(jiffies > 0); print(ncpus > cpu); print(numaid);",
     )
-    yield Body(
-        "task", "print(uid); print(gid); print(username); print(probetype); print(rand() >= 0); print(usermode);"
-    )
+    yield Body("task", "print(uid); print(gid); print(username); print(probetype); print(rand() >= 0);")
     yield Body("task", 'print(cgroup_path(1, "nothing*"));')
