@@ -9,6 +9,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.builtins import read_stack, store_usym
 from trapline.frontends.bpftrace.functions_comptime import COMPTIME_FUNCTIONS
+from trapline.frontends.bpftrace.functions_kernel import KERNEL_FUNCTIONS
 from trapline.frontends.bpftrace.functions_network import NETWORK_FUNCTIONS
 from trapline.frontends.bpftrace.functions_output import OUTPUT_FUNCTIONS
 from trapline.frontends.bpftrace.functions_strings import STRING_FUNCTIONS
@@ -234,10 +235,7 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     raise AssertionError(f"{call.name} was lowered")
 
 
-_LATER = (
-    "path uaddr percpu_kaddr skboutput is_err"
-    " container_of kfunc_allowed unwatch find elf_is_exe elf_info memcmp_record usdt_arg dw_ustack"
-)
+_LATER = "uaddr percpu_kaddr skboutput kfunc_allowed unwatch elf_is_exe elf_info memcmp_record usdt_arg dw_ustack"
 
 FUNCTIONS: dict[str, Function] = {
     row.name: row
@@ -245,6 +243,7 @@ FUNCTIONS: dict[str, Function] = {
         *OUTPUT_FUNCTIONS,
         *STRING_FUNCTIONS,
         *COMPTIME_FUNCTIONS,
+        *KERNEL_FUNCTIONS,
         *NETWORK_FUNCTIONS,
         *SYSTEM_FUNCTIONS,
         *TASK_FUNCTIONS,

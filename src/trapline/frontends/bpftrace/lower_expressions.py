@@ -442,18 +442,19 @@ class ExpressionLowerer(ComparisonLowerer):
         elif isinstance(own, t.TupleT) and isinstance(type_, t.TupleT) and t.decay(own) != type_:
             pairs = zip(own.offsets, own.elements, type_.offsets, type_.elements, strict=True)
             for from_offset, from_type, to_offset, to_type in pairs:
-                self._copy_part(b.offset(source, from_offset), from_type, b.offset(target, to_offset), to_type)
+                self.copy_part(b.offset(source, from_offset), from_type, b.offset(target, to_offset), to_type)
         elif isinstance(own, t.NamedTupleT) and isinstance(type_, t.NamedTupleT) and t.decay(own) != type_:
             for field in type_.fields():
                 given = own.field(field.name)
                 assert given is not None
-                self._copy_part(b.offset(source, given.offset), given.type, b.offset(target, field.offset), field.type)
+                self.copy_part(b.offset(source, given.offset), given.type, b.offset(target, field.offset), field.type)
         else:
             b.copy(target, source, size)
             if isinstance(own, t.StringT) and type_.size > size:
                 b.fill(b.offset(target, size), type_.size - size)
 
-    def _copy_part(self, source: Op, own: t.Type, target: Op, type_: t.Type) -> None:
+    def copy_part(self, source: Op, own: t.Type, target: Op, type_: t.Type) -> None:
+        """Copy a value of any type, converting a scalar."""
         if t.is_scalar(own):
             self.b.store(self.convert(self.b.load(integer(own.size), source), own, type_), target)
         else:
