@@ -252,15 +252,20 @@ def compile_program(
     )
 
 
-def list_program(source: Source, *, unsafe: bool = False) -> list[str]:
+def list_program(source: Source, *, args: Sequence[str] = (), unsafe: bool = False) -> list[str]:
     """List the attach points of a program, wildcards expanded.
+
+    Args:
+        source: the program.
+        args: the script's arguments (``$1`` …).
+        unsafe: allow what can harm the system.
 
     Raises:
         SourceError, TargetError: as for `Session`.
     """
     from trapline.frontends.bpftrace.compile import list_attach_points
 
-    return list(list_attach_points(source, live_target(), CompileOptions(unsafe=unsafe)))
+    return list(list_attach_points(source, live_target(), CompileOptions(positional=tuple(args), unsafe=unsafe)))
 
 
 def probes(pattern: str = "*") -> list[str]:

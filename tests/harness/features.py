@@ -6,9 +6,11 @@ probes cannot hide the tests that would show it.
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -115,6 +117,20 @@ def _release_is_at_least(major: int, minor: int) -> bool:
     return (int(numbers[0]), int(numbers[1])) >= (major, minor)
 
 
+# struct perf_event_attr: type, size, config, sample_period, …, bp_type at 52, bp_addr at 56, bp_len at 64.
+_CYCLES = struct.pack("<IIQQ96x", 0, 120, 0, 1_000_000)
+_BREAKPOINT = struct.pack("<IIQQ24x4xIQQ48x", 5, 120, 0, 1, 2, 0x1000, 8)
+
+
+def _opens_event(attr: bytes) -> bool:
+    """Try perf_event_open(2), on any CPU for this process, closing what it opened."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(298 if os.uname().machine == "x86_64" else 241, attr, 0, -1, -1, 0)
+    if fd >= 0:
+        os.close(fd)
+    return bool(fd >= 0)
+
+
 FEATURES = {
     row.name: row
     for row in (
@@ -133,6 +149,8 @@ FEATURES = {
         Feature("bpftrace_peer", lambda: (PEERS / "usr/bin/bpftrace").exists()),
         Feature("bcc_peer", lambda: (PEERS / "usr/lib/python3/dist-packages/bcc").exists()),
         Feature("bpftool", lambda: shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin:/bin") is not None),
+        Feature("breakpoints", lambda: _opens_event(_BREAKPOINT)),
+        Feature("no_hardware_counters", lambda: not _opens_event(_CYCLES)),
         # A kernel where kprobes are known to be missing, for the tests of what trapline says about that.
         Feature("no_kprobes", lambda: None if _has_kprobes() is None else not _has_kprobes()),
         Feature("no_kprobe_multi", lambda: None if _has_kprobe_multi() is None else not _has_kprobe_multi()),

@@ -36,7 +36,7 @@ def print_listing(found: Arguments) -> int:
     for row in list_probes(pattern, target):
         lines.append(row.name)
         if found.verbose:
-            lines += [f"    {argument}" for argument in describe_arguments(row, target)]
+            lines += _indented(describe_arguments(row, target))
     _write(lines)
     return 0
 
@@ -62,8 +62,19 @@ def _print_program(found: Arguments, file: str) -> int:
     if found.program is None:
         found.file = file
     name, text = read_program(found)
-    _write(list_program(Source(name, text), unsafe=found.unsafe))
+    names = list_program(Source(name, text), args=found.operands, unsafe=found.unsafe)
+    if not found.verbose:
+        _write(names)
+        return 0
+    from trapline.engine.host import live_target
+    from trapline.engine.listing import describe_name
+
+    _write([line for probe in names for line in (probe, *_indented(describe_name(probe, live_target())))])
     return 0
+
+
+def _indented(arguments: list[str]) -> list[str]:
+    return [f"    {argument}" for argument in arguments]
 
 
 def _write(lines: list[str]) -> None:

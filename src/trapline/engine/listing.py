@@ -53,6 +53,8 @@ class Kind:
 
 
 def _functions(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
+    if not target.has("kprobes"):
+        return
     seen = set()
     for found_module, function in target.probes.match_functions(name, module):
         label = f"{found_module}:{function}" if module else function
@@ -62,6 +64,13 @@ def _functions(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str
 
 
 def _btf_functions(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
+    if module == "bpf":
+        program, _, function = name.rpartition(":")
+        for number, found in target.bpf_functions(program or "*", function):
+            yield f"bpf:{number}:{found}", "bpf", found
+        return
+    if not target.has("kprobes"):  # the same kernels have trampolines and a list of traceable functions
+        return
     for found_module, function in target.probes.match_functions(name, module):
         btf = target.module_btf(found_module)
         if btf is not None and btf.func(function) is not None:
@@ -74,13 +83,8 @@ def _tracepoints(target: LiveTarget, category: str, name: str) -> Iterator[tuple
 
 
 def _raw_tracepoints(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
-    prefix = "btf_trace_"
-    matches, matches_module = compile_pattern(name).match, compile_pattern(module or "*").match
-    for found_module, btf in _all_btf(target):
-        if matches_module(found_module):
-            for event in _typedefs(btf, prefix):
-                if matches(event):
-                    yield f"{found_module}:{event}", found_module, event
+    for found_module, event in target.raw_tracepoints(module or "*", name):
+        yield f"{found_module}:{event}", found_module, event
 
 
 def _all_btf(target: LiveTarget) -> Iterator[tuple[str, Btf]]:
@@ -90,11 +94,6 @@ def _all_btf(target: LiveTarget) -> Iterator[tuple[str, Btf]]:
             btf = target.module_btf(module)
             if btf is not None:
                 yield module, btf
-
-
-def _typedefs(btf: Btf, prefix: str) -> list[str]:
-    names = (btf.name_of(type_id) for type_id in btf.ids(t.Typedef))
-    return [name[len(prefix) :] for name in names if name.startswith(prefix)]
 
 
 def _perf(events: dict[str, int], aliases: dict[str, str]) -> _Lister:
@@ -117,6 +116,8 @@ def _units(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str
 
 def _iterators(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
     prefix = "bpf_iter__"
+    if first not in ("", "*"):
+        return
     matches = compile_pattern(name).match
     for module, btf in _all_btf(target):
         for type_id in btf.ids(t.Struct):
@@ -204,6 +205,15 @@ def _iterator_context(target: LiveTarget, row: Listed) -> list[str]:
     return [_spaced(btf.type_name(field.type, field.name)) for field in btf.fields(struct) if field.name != "meta"]
 
 
+def _self(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
+    if compile_pattern(first or "*").match("signal") and compile_pattern(name).match("SIGUSR1"):
+        yield "signal:SIGUSR1", "", "SIGUSR1"
+
+
+def _nothing(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
+    return iter(())
+
+
 def _none(target: LiveTarget, row: Listed) -> list[str]:
     return []
 
@@ -218,14 +228,16 @@ KINDS = (
     Kind("kretprobe", ("kr",), _functions, _parameters_and_return, in_all=False),
     Kind("profile", ("p",), _units, _none, in_all=False),
     Kind("rawtracepoint", ("rt",), _raw_tracepoints, _raw_parameters),
+    Kind("self", (), _self, _none, in_all=False),
     Kind("software", ("s",), _perf(SOFTWARE_EVENTS, SOFTWARE_ALIASES), _none),
     Kind("tracepoint", ("t",), _tracepoints, _tracepoint_fields),
+    Kind("watchpoint", ("w",), _nothing, _none, in_all=False),
 )
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name, *kind.aliases)}
 
 
 def list_probes(pattern: str, target: LiveTarget) -> list[Listed]:
-    """Return the probes that a pattern matches, sorted by kind and name.
+    """Return the probes that a pattern matches: those of each of its parts in turn, sorted by kind and name.
 
     Args:
         pattern: ``kind:name``, ``kind:module:name``, or a glob of names (of all kinds); several separated by commas.
@@ -234,13 +246,15 @@ def list_probes(pattern: str, target: LiveTarget) -> list[Listed]:
     Raises:
         TargetError: what the listing needs is missing or may not be read.
     """
-    rows: dict[str, Listed] = {}
+    found: list[Listed] = []
     for part in pattern.split(","):
+        rows: dict[str, Listed] = {}
         for kind, first, name in _selections(part.strip()):
             for label, module, symbol in kind.lister(target, first, name):
                 row = Listed(f"{kind.name}:{label}", kind.name, module, symbol)
                 rows.setdefault(row.name, row)
-    return sorted(rows.values(), key=lambda row: row.name)
+        found += sorted(rows.values(), key=lambda row: row.name)
+    return found
 
 
 def _selections(pattern: str) -> Iterator[tuple[Kind, str, str]]:
@@ -272,6 +286,15 @@ def _selections(pattern: str) -> Iterator[tuple[Kind, str, str]]:
 def describe_arguments(row: Listed, target: LiveTarget) -> list[str]:
     """Return a listed probe's arguments as C declarations; nothing when they are unknown."""
     return _BY_NAME[row.kind].describe(target, row)
+
+
+def describe_name(name: str, target: LiveTarget) -> list[str]:
+    """Return the arguments of a probe by its full name, as `describe_arguments` does."""
+    kind, _, rest = name.partition(":")
+    module, _, symbol = rest.rpartition(":")
+    if kind not in _BY_NAME:
+        return []
+    return describe_arguments(Listed(name, kind, module or _VMLINUX, symbol), target)
 
 
 _TYPE_KINDS: dict[str, tuple[type[t.Struct | t.Union | t.Enum | t.Enum64], ...]] = {

@@ -20,6 +20,7 @@ from trapline.frontends.bpftrace.parser import parse_program
 from trapline.frontends.bpftrace.printer import format_program
 from trapline.frontends.bpftrace.resolve_attach_points import resolve_attach_points
 from trapline.frontends.bpftrace.script_options import check_script_options
+from trapline.frontends.bpftrace.sites import ProbeSite
 from trapline.frontends.bpftrace.types_printer import format_types
 from trapline.ir import spec
 from trapline.ir.target import Target
@@ -118,6 +119,8 @@ def compile_program(
 def list_attach_points(source: Source, target: Target, options: CompileOptions | None = None) -> list[str]:
     """Return the names of all probes of a program, wildcards expanded, in source order.
 
+    What the session runs itself (``begin``, ``test:x``) is left out; timers and counters are named without their rate.
+
     Raises:
         ParseError, SemanticError, TargetError: as `compile_program` does.
     """
@@ -130,7 +133,17 @@ def list_attach_points(source: Source, target: Target, options: CompileOptions |
         raise SemanticError(diagnostics.errors)
     if refused:
         raise UnsupportedError(refused)
-    return [name for site in sites for name in site.names]
+    return [name for site in sites for name in _listed_names(site)]
+
+
+def _listed_names(site: ProbeSite) -> tuple[str, ...]:
+    if isinstance(site.attach_points[0].attach, spec.SpecialAttach):
+        return ()
+    if site.provider in ("profile", "interval"):
+        return (f"{site.provider}:{site.point.target.partition(':')[0]}:",)
+    if site.provider in ("software", "hardware"):
+        return (f"{site.provider}:{site.point.event}:",)
+    return site.names
 
 
 def _declare_maps(program: ast.Program, knowledge: Knowledge) -> None:

@@ -16,6 +16,7 @@ from trapline.kernel.target import LiveTarget
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 
+_DESCENDANTS_PRE = 2  # BPF_CGROUP_ITER_DESCENDANTS_PRE
 _OF_ONE_MAP = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
 
 
@@ -29,6 +30,8 @@ def attach_iterator(program: Program, point: AttachPoint, target: LiveTarget) ->
     assert isinstance(spec, IterAttach)
     # union bpf_iter_link_info: {u32 tid; u32 pid; u32 pid_fd} for tasks, since Linux 6.1.
     info = struct.pack("<II8x", 0, spec.pid) if spec.pid else b""
+    if spec.target == "cgroup":
+        info = struct.pack("<IIQ", _DESCENDANTS_PRE, 0, 0)  # from the root, parents first
     result = bpf.create_link(program.fileno(), ATTACH_TYPES["TRACE_ITER"], info=info)
     if result >= 0:
         link = Fd(result, f"link of {point.label}")

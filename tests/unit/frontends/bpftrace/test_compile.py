@@ -99,12 +99,14 @@ def test_missing_probes_may_be_a_warning() -> None:
 
 
 def test_a_program_lists_its_probes_with_wildcards_expanded() -> None:
-    found = list_attach_points(Source("stdin", "begin { } kprobe:vfs_w*, tracepoint:sched:* { }"), FixtureTarget())
+    text = "begin { } kprobe:vfs_w*, tracepoint:sched:* { } profile:hz:99 { } software:faults:5 { }"
+    found = list_attach_points(Source("stdin", text), FixtureTarget())
     assert found == [
-        "begin",
         "kprobe:vfs_write",
         "tracepoint:sched:sched_process_exec",
         "tracepoint:sched:sched_switch",
+        "profile:hz:",
+        "software:faults:",
     ]
 
 
