@@ -49,11 +49,12 @@ class CInt:
 
 @record(frozen=True)
 class CPointer:
-    """A pointer; `pointee` is computed when asked, so types may be recursive."""
+    """A pointer; `pointee` is computed when asked, so types may be recursive; `user` tells one to user space."""
 
     spelling: str
     resolve: Callable[[], CType] = field(compare=False, repr=False)
     size: int = 8
+    user: bool = field(default=False, compare=False)
 
     @cached_property
     def pointee(self) -> CType:

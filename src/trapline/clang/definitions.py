@@ -11,6 +11,7 @@ from trapline.clang.read_types import TypeReader, UnknownTypeError
 from trapline.clang.unit import SUPPLIED, Unit
 from trapline.records import record
 
+_USER_TAG = 'btf_type_tag("user")))'
 _TAGS = {"STRUCT_DECL": "struct", "UNION_DECL": "union", "ENUM_DECL": "enum"}
 
 
@@ -32,9 +33,20 @@ class CConstant:
 
 
 class _Types(TypeReader):
-    """Reads types; what BPF programs cannot handle (floating point …) is without a type, but has a size."""
+    """Reads types; what BPF programs cannot handle (floating point …) is without a type, but has a size.
+
+    A pointer keeps its tag ``user``, which libclang shows only in the text of the type as it is written.
+    """
 
     def read(self, type_: Any) -> c.CType:
+        written = type_
+        while written.kind == self._api.type_kinds.TYPEDEF:
+            written = written.get_declaration().underlying_typedef_type
+        if written.kind == self._api.type_kinds.POINTER:
+            user = written.spelling.rpartition("*")[0].rstrip().endswith(_USER_TAG)
+            return c.CPointer(written.spelling, lambda: self.read(written.get_pointee()), user=user)
+        if written.kind == self._api.type_kinds.CONSTANTARRAY:
+            return c.CArray(self.read(written.element_type), written.element_count)
         try:
             return super().read(type_)
         except UnknownTypeError:

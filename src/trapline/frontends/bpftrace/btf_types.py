@@ -89,6 +89,9 @@ def from_btf(btf: b.Btf, type_id: int, space: Space = Space.KERNEL, depth: int =
     if isinstance(found, b.Float):
         return t.IntT(min(found.size, 8), False)
     if isinstance(found, b.Fwd):
+        full = btf.find(found.name, b.Union if found.union else b.Struct)
+        if full is not None:
+            return from_btf(btf, full, space, depth)
         return t.RecordT(f"{'union' if found.union else 'struct'} {found.name}", 0, NamedMembers(()))
     return t.VOID
 

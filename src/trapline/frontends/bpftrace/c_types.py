@@ -59,7 +59,8 @@ def from_c(type_: c.CType, space: Space, find: FindType, depth: int = 0) -> t.Ty
     if isinstance(type_, c.CInt):
         return _integer(type_, space, find)
     if isinstance(type_, c.CPointer):
-        return t.PtrT(t.VOID if depth > _MAX_DEPTH else from_c(type_.pointee, space, find, depth + 1), space)
+        own = Space.USER if type_.user else space
+        return t.PtrT(t.VOID if depth > _MAX_DEPTH else from_c(type_.pointee, own, find, depth + 1), own)
     if isinstance(type_, c.CArray):
         if isinstance(type_.element, c.CInt) and type_.element.name == "char" and not type_.element.enum:
             return t.StringT(type_.count)

@@ -17,6 +17,7 @@ from trapline.frontends.bpftrace.parse_statements import StatementParser, TooMan
 from trapline.source import Diagnostic, Diagnostics, Source
 
 _DIRECTIVE = re.compile(r"#(?:[^\n\\]|\\\n|\\.)*", re.DOTALL)
+_C_CHARACTER = re.compile(r"'(?:[^'\\\n]|\\.)+'")
 _C_WORDS = ("struct", "union", "enum", "typedef")
 _MAP_KINDS = ("hash", "lruhash", "percpuhash", "percpulruhash")
 
@@ -141,22 +142,38 @@ class _ProgramParser(StatementParser):
 
     def _c_definition(self) -> None:
         self._definitions_first()
-        start = self.token.span
-        depth = 0
+        start, found = self.token.span, len(self.diagnostics.items)
+        declares = self.at("typedef")  # something behind the body
+        depth, end = 0, start.end
         while not (depth == 0 and self.at(";")):
             if self.token.kind is Kind.END:
-                self.fail("syntax: expected ';' after a C definition", start)
+                what = "'}'" if depth else "';'"
+                self.fail(f"syntax: expected {what} at the end of this C definition", start)
+            last = depth == 1 and self.at("}")
             depth += self.at("{") - self.at("}")
-            self._skip()
-            if depth == 0 and self.previous_is_brace() and not self.at(";"):
-                break  # the semicolon after a struct may be left out when the next thing starts a line
-        self._c_text(start.start, self.token.span.end if self.at(";") else self._last_end)
+            end = self._skip_c()
+            if last and not declares:
+                end = self._skip_attributes(end)
+                break
+        del self.diagnostics.items[found:]  # C has tokens that the language has not
+        self._c_text(start.start, self.token.span.end if self.at(";") else end)
 
-    def previous_is_brace(self) -> bool:
-        """Tell whether the token just skipped was ``}`` and a new line follows it."""
-        before = self.source.text[: self.token.span.start].rstrip(" \t")
-        self._last_end = len(before.rstrip())
-        return before.endswith("\n") and before.rstrip().endswith("}")
+    def _skip_c(self) -> int:
+        """Skip a token of C; return where it ends."""
+        literal = _C_CHARACTER.match(self.source.text, self.token.span.start)
+        end = literal.end() if literal else self.token.span.end
+        self.seek(end)
+        return end
+
+    def _skip_attributes(self, end: int) -> int:
+        """Skip ``__attribute__((packed))`` and its like; the semicolon behind them may be left out."""
+        while self.token.kind is Kind.NAME and self.token.text.startswith("__"):
+            end = self._skip_c()
+            depth = 0
+            while self.token.kind is not Kind.END and (depth or self.at("(")):
+                depth += self.at("(") - self.at(")")
+                end = self._skip_c()
+        return end
 
     def _c_text(self, start: int, end: int) -> None:
         span = self.source.span(start, end)
