@@ -64,7 +64,7 @@ class Unit:
         text, size = [], 0
         for span in pieces:
             self._pieces.append(_Piece(size, span))
-            end = "\n" if span.text.startswith("#") or span.text.endswith(";") else ";\n"
+            end = "\n" if span.text.startswith("#") or span.text.endswith(";") else "\n;\n"
             text.append(span.text + end)
             size += len(text[-1].encode("utf-8", "surrogateescape"))
         return "".join(text)

@@ -121,27 +121,17 @@ class _ProgramParser(StatementParser):
         else:
             self._probe()
 
-    def _definitions_first(self) -> None:
-        if self._late() or self._config is not None or self._imports:
-            self.diagnostics.error(
-                "syntax: C definitions must appear before probes and functions",
-                self.token.span,
-                "Move them to the top of the program.",
-            )
-
     def _late(self) -> bool:
         """Tell whether there was something that settings and imports stand before."""
         return bool(self._probes or self._macros or self._functions or self._maps)
 
     def _directive(self) -> None:
-        self._definitions_first()
         start = self.token.span.start
         match = _DIRECTIVE.match(self.source.text, start)
         end = match.end() if match else start + 1
         self._c_text(start, end)
 
     def _c_definition(self) -> None:
-        self._definitions_first()
         start, found = self.token.span, len(self.diagnostics.items)
         declares = self.at("typedef")  # something behind the body
         depth, end = 0, start.end
@@ -158,6 +148,9 @@ class _ProgramParser(StatementParser):
         del self.diagnostics.items[found:]  # C has tokens that the language has not
         self._c_text(start.start, self.token.span.end if self.at(";") else end)
 
+    def _at_end(self) -> bool:
+        return self.token.kind is Kind.END
+
     def _skip_c(self) -> int:
         """Skip a token of C; return where it ends."""
         literal = _C_CHARACTER.match(self.source.text, self.token.span.start)
@@ -170,13 +163,16 @@ class _ProgramParser(StatementParser):
         while self.token.kind is Kind.NAME and self.token.text.startswith("__"):
             end = self._skip_c()
             depth = 0
-            while self.token.kind is not Kind.END and (depth or self.at("(")):
+            while self.at("(") or (depth and not self._at_end()):
                 depth += self.at("(") - self.at(")")
                 end = self._skip_c()
         return end
 
     def _c_text(self, start: int, end: int) -> None:
         span = self.source.span(start, end)
+        if self._late() or self._config is not None or self._imports:
+            message = "syntax: C definitions must appear before probes and functions"
+            self.diagnostics.error(message, span, "Move them to the top of the program.")
         self._preamble.append(ast.CText(span, span.text))
         self.previous = span
         self.seek(end)
