@@ -197,6 +197,8 @@ class FunctionEmitter:
             self._define(op, f"trunc i8 {byte} to i1")
             return
         self._define(op, f"load {volatile}{memory}, ptr {address}, align {align}")
+        if op.align:
+            self._aligns[op] = op.align
 
     def _address(self, pointer: f.Op) -> tuple[str, str]:
         """Return an address to load from, and the word that a load from there needs."""

@@ -154,6 +154,8 @@ def link_program(
         opcode, registers, offset, imm = _SLOT.unpack_from(words, index * 8)
         if opcode == LD_IMM64:
             source = registers >> 4
+            if source == BPF_PSEUDO_FUNC:
+                depth.call(index, index + 1 + imm)
             if source in (BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE):
                 name, distance, value = references.items[imm]
                 _SLOT.pack_into(words, index * 8, opcode, registers, 0, 0)
@@ -163,6 +165,8 @@ def link_program(
             continue
         if opcode == _CALL and registers >> 4 == BPF_PSEUDO_CALL and imm == -1 and index not in kfuncs:
             raise InternalError(f"a call in {section_name} was not resolved")
+        if opcode == _CALL and registers >> 4 == BPF_PSEUDO_CALL:
+            depth.call(index, index + 1 + imm)
         depth.see(index, opcode, registers, offset, imm)
         index += 1
     infos = []
@@ -185,9 +189,18 @@ class _FrameDepth:
     def __init__(self, starts: list[int]) -> None:
         self._starts = starts
         self._depths = [0] * len(starts)
+        self._callees: list[set[int]] = [set() for _ in starts]
         self._copies = 0  # registers that hold r10, as bits
 
+    def _function(self, index: int) -> int:
+        return bisect_right(self._starts, index) - 1
+
+    def call(self, index: int, target: int) -> None:
+        """Note that instruction `index` calls the function at `target`, or has a helper call it."""
+        self._callees[self._function(index)].add(self._function(target))
+
     def see(self, index: int, opcode: int, registers: int, offset: int, imm: int) -> None:
+        """Note what an instruction does with the frame."""
         kind, target, source = opcode & 7, registers & 15, registers >> 4
         depth = 0
         if (kind == BPF_LDX and source == 10) or (kind in (BPF_ST, BPF_STX) and target == 10):
@@ -198,12 +211,13 @@ class _FrameDepth:
         if opcode == _MOVE and source == 10:
             self._copies |= 1 << target
         if depth > 0:
-            function = bisect_right(self._starts, index) - 1
+            function = self._function(index)
             self._depths[function] = max(self._depths[function], depth)
 
-    def total(self) -> int:
-        """Return the bytes of a call chain through all functions, each rounded up as the verifier does."""
-        return sum((depth + 31) & ~31 for depth in self._depths)
+    def total(self, function: int = 0) -> int:
+        """Return the bytes of the deepest chain of calls, each function's rounded up as the verifier does."""
+        own = (max(self._depths[function], 1) + 31) & ~31
+        return own + max((self.total(callee) for callee in self._callees[function]), default=0)
 
 
 def _spans(spans: Sequence[SpanT], lines: Sequence[tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:

@@ -30,7 +30,7 @@ class Builder:
     # -- position
 
     @property
-    def context(self) -> f.Param:
+    def context(self) -> f.Op:
         """Parameter 0: the program's context."""
         return self.function.parameters[0]
 

@@ -69,9 +69,13 @@ class Local(Op):
 
 @record(eq=False)
 class Load(Op):
-    """Read a value of `type` at `pointer`, at exactly that width."""
+    """Read a value of `type` at `pointer`, at exactly that width.
+
+    `align` is what divides the address that is read, when it is that of a variable; 0 says nothing.
+    """
 
     pointer: Op
+    align: int = 0
 
 
 @record(eq=False)

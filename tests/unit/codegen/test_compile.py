@@ -82,6 +82,29 @@ def test_every_program_has_its_own_code() -> None:
         assert returned == [number + 10, number]
 
 
+def test_only_functions_on_one_chain_of_calls_share_the_stack() -> None:
+    """Three bodies of loops, one after the other, with 200 bytes each; nested they do not fit."""
+
+    def body(name: str, inner: str = "") -> Builder:
+        b = Builder(name, (I64, Ptr(Space.STACK)))
+        text = b.local(200, "text", zero=True, scratch=False)
+        b.helper("trace_printk", text, b.i32(200))
+        if inner:
+            b.helper("loop", b.i32(2), b.function_address(inner), text, b.i64(0))
+        b.ret(b.i64(0))
+        return b
+
+    def program() -> Builder:
+        b = Builder("p")
+        for name in "abc":
+            b.helper("loop", b.i32(4), b.function_address(name), b.local(8, zero=True), b.i64(0))
+        return b
+
+    assert len(compile_one(program(), body("a"), body("b"), body("c")).subprograms) == 4
+    with pytest.raises(SemanticError, match="bytes of stack"):
+        compile_one(program(), body("a", "b"), body("b", "c"), body("c"))
+
+
 def test_kfunc_references() -> None:
     b = Builder("p")
     cpu = b.kfunc("bpf_get_smp_id", returns=I32)

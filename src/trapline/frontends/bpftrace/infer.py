@@ -11,6 +11,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
+from trapline.frontends.bpftrace.infer_loops import check_for, check_unroll, check_while
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
 from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.sites import ProbeSite
@@ -36,6 +37,7 @@ class SiteTyper(ExpressionTyper):
         self.variables: dict[ast.Variable, Variable] = {}
         self.chosen: dict[ast.If, ast.Block | ast.If | None] = {}
         self.loops = 0
+        self.for_loops: dict[ast.For, None] = {}  # in source order
 
     def run(self) -> None:
         """Type the whole block once."""
@@ -82,19 +84,11 @@ class SiteTyper(ExpressionTyper):
             if node.otherwise is not None:
                 self._statement(node.otherwise)
         elif isinstance(node, ast.Unroll):
-            self._unroll(node)
+            check_unroll(self, node)
         elif isinstance(node, ast.While):
-            self.warning(
-                "While loops are deprecated and may be removed in the future.",
-                node.span.to(node.body.span),
-                "The verifier accepts a loop only if it sees its end.",
-            )
-            self.condition_of(node.condition, node.span)
-            self.loops += 1
-            self._body(node.body.body)
-            self.loops -= 1
+            check_while(self, node)
         elif isinstance(node, ast.For):
-            self.unsupported("for loops are", node.span)
+            check_for(self, node)
         elif isinstance(node, ast.Break | ast.Continue):
             if not self.loops:
                 word = "break" if isinstance(node, ast.Break) else "continue"
@@ -136,16 +130,14 @@ class SiteTyper(ExpressionTyper):
             return
         self.warning("Return value discarded.", value.span, "Write _ = … to say that it is meant.")
 
-    def _unroll(self, node: ast.Unroll) -> None:
-        self.type_of(node.count)
-        count = self.constant(node.count)
-        if count is None:
-            self.error("unroll needs a constant count", node.count.span)
-        elif not 1 <= count <= 100:
-            limit = "maximum value is 100" if count > 100 else "minimum value is 1"
-            self.error(f"unroll {limit}", node.span.to(node.body.span))
+    def block(self, block: ast.Block) -> None:
+        """Type a block."""
+        self._body(block.body)
+
+    def loop_body(self, body: ast.Block) -> None:
+        """Type what may hold ``break`` and ``continue``."""
         self.loops += 1
-        self._body(node.body.body)
+        self.block(body)
         self.loops -= 1
 
     # -- places
@@ -158,11 +150,16 @@ class SiteTyper(ExpressionTyper):
         self.resolved[node] = variable
         return variable
 
-    def _find(self, name: str) -> Variable | None:
+    def declare(self, node: ast.Variable) -> Variable:
+        """Declare a variable in the innermost block."""
+        return self._declare(node, self.scopes[-1])
+
+    def find_variable(self, name: str) -> Variable | None:
+        """Return the variable that a name stands for here, or ``None``."""
         return next((s[name] for s in reversed(self.scopes) if name in s), None)
 
     def _let(self, node: ast.Let) -> None:
-        known = self._find(node.target.name)
+        known = self.find_variable(node.target.name)
         if known is not None:
             name = node.target.name
             again = node.span.part(node.span.start, node.target.span.end)
@@ -200,7 +197,7 @@ class SiteTyper(ExpressionTyper):
         if isinstance(kind, t.AggregateT | t.VoidT | t.ArgsT | t.ContextT):
             self.error(f"Value '{kind}' cannot be assigned to a scratch variable.", node.span)
             return
-        known = self._find(target.name)
+        known = self.find_variable(target.name)
         if known is None and node.op:
             self.error(f"Undefined or undeclared variable: ${target.name}", target.span)
             return

@@ -14,26 +14,21 @@ from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.infer import TypedSite
 from trapline.frontends.bpftrace.knowledge import Knowledge, Variable
 from trapline.frontends.bpftrace.lower_base import is_signed
-from trapline.frontends.bpftrace.lower_maps import MapLowerer
+from trapline.frontends.bpftrace.lower_loops import LoopLowerer, variable_type
 from trapline.frontends.bpftrace.module_builder import ModuleBuilder
 from trapline.frontends.bpftrace.seq_output import begin_iterator
 from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, restore_stash
 from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir import spec
-from trapline.ir.function import Block, Op
+from trapline.ir.function import Op
 from trapline.ir.types import I64, integer
 from trapline.records import replace
 
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 
-class Lowerer(MapLowerer):
+class Lowerer(LoopLowerer):
     """Lowers the statements of one site."""
-
-    def __init__(self, typed: TypedSite, module: ModuleBuilder, number: int, name: str) -> None:
-        super().__init__(typed.typer, module, number, name)
-        self.places: dict[Variable, Op] = {}
-        self._loops: list[tuple[Block, Block]] = []
 
     def run(self) -> None:
         """Lower predicate and block."""
@@ -51,12 +46,12 @@ class Lowerer(MapLowerer):
             b.start(skip)
             self.leave()
             b.start(run)
-        self._body(probe.body.body)
+        self.body(probe.body.body)
         if not b.finished:
             self.leave()
 
-    def leave(self, value: Op | None = None) -> None:
-        """End the program here; `value` is what a test says."""
+    def end_program(self, value: Op | None) -> None:
+        """End the program: leave its own function; `value` is what a test says."""
         if value is not None and self.site.provider in ("test", "bench"):
             self.b.ret(value)
             return
@@ -99,18 +94,19 @@ class Lowerer(MapLowerer):
 
     # -- statements
 
-    def _body(self, statements: Sequence[ast.Statement]) -> None:
+    def body(self, statements: Sequence[ast.Statement]) -> None:
+        """Lower statements."""
         for statement in statements:
             with self.b.at(statement.span.range):
                 self._statement(statement)
 
     def block_value(self, node: ast.BlockExpression) -> None:
         """Lower the statements of a block expression."""
-        self._body(node.body)
+        self.body(node.body)
 
     def _statement(self, node: ast.Statement) -> None:
         if isinstance(node, ast.Block):
-            self._body(node.body)
+            self.body(node.body)
         elif isinstance(node, ast.ExpressionStatement | ast.Discard):
             self.effect(node.value)
         elif isinstance(node, ast.Assign):
@@ -120,26 +116,21 @@ class Lowerer(MapLowerer):
         elif isinstance(node, ast.If):
             self._if(node)
         elif isinstance(node, ast.Unroll):
-            self._unroll(node)
+            self.unroll(node)
         elif isinstance(node, ast.While):
-            self._while(node)
+            self.while_loop(node)
+        elif isinstance(node, ast.For):
+            self.for_loop(node)
         elif isinstance(node, ast.Break | ast.Continue):
-            after, again = self._loops[-1]
-            self.b.jump(after if isinstance(node, ast.Break) else again)
+            self.jump_out(node)
         elif isinstance(node, ast.Return):
             self.leave(self.number(node.value) if node.value is not None else None)
         else:
             raise AssertionError(f"{type(node).__name__} was lowered")
 
-    def _place(self, variable: Variable) -> Op:
-        if variable not in self.places:
-            size = max(variable_type(variable).size, 1)
-            self.places[variable] = self.b.local(size, variable.name, zero=True)
-        return self.places[variable]
-
     def _let(self, node: ast.Let) -> None:
         variable = self.typer.resolved[node.target]
-        place = self._place(variable)
+        place = self.place(variable)
         if node.value is not None:
             self.into(node.value, place, variable_type(variable))
 
@@ -158,7 +149,7 @@ class Lowerer(MapLowerer):
         b = self.b
         type_ = variable_type(variable)
         if node.op:
-            place = self._place(variable)
+            place = self.place(variable)
             old = b.resize(b.load(integer(type_.size), place), I64, signed=is_signed(type_))
             operand = self.number(node.value)
             if isinstance(type_, t.PtrT):
@@ -169,13 +160,13 @@ class Lowerer(MapLowerer):
         if t.is_scalar(type_):
             own = self.type(node.value)
             value = self.value(node.value)
-            b.store(self.convert(value, self.typer.read(own), type_), self._place(variable))
+            b.store(self.convert(value, self.typer.read(own), type_), self.place(variable))
         else:
             self._assign_memory(node.value, variable, type_)
 
     def _assign_memory(self, value: ast.Expr, variable: Variable, type_: t.Type) -> None:
         """Write a value that is not a number to a variable, which the value may name."""
-        place = self._place(variable)
+        place = self.place(variable)
         if isinstance(value, ast.String):
             self.into(value, place, type_)
             return
@@ -198,44 +189,13 @@ class Lowerer(MapLowerer):
         other = b.new_block("else") if node.otherwise is not None else after
         self.branch_on(node.condition, then, other)
         b.start(then)
-        self._body(node.then.body)
+        self.body(node.then.body)
         b.jump(after)
         if node.otherwise is not None:
             b.start(other)
             self._statement(node.otherwise)
             b.jump(after)
         b.start(after)
-
-    def _unroll(self, node: ast.Unroll) -> None:
-        b = self.b
-        after = b.new_block("unrolled")
-        for _ in range(self.typer.constant(node.count) or 0):
-            again = b.new_block("again")
-            self._loops.append((after, again))
-            self._body(node.body.body)
-            self._loops.pop()
-            b.jump(again)
-            b.start(again)
-        b.jump(after)
-        b.start(after)
-
-    def _while(self, node: ast.While) -> None:
-        b = self.b
-        head, body, after = b.new_block("while"), b.new_block("body"), b.new_block("endwhile")
-        b.jump(head)
-        b.start(head)
-        self.branch_on(node.condition, body, after)
-        b.start(body)
-        self._loops.append((after, head))
-        self._body(node.body.body)
-        self._loops.pop()
-        b.jump(head)
-        b.start(after)
-
-
-def variable_type(variable: Variable) -> t.Type:
-    """Return the type that a variable's memory has."""
-    return t.decay(variable.type)
 
 
 def lower_program(
@@ -265,7 +225,7 @@ def lower_program(
 def _lower_site(typed: TypedSite, module: ModuleBuilder, number: int) -> None:
     site = typed.site
     name = _NAME.sub("_", site.label).strip("_")[:40] + f"_{number + 1}"
-    low = Lowerer(typed, module, number, name)
+    low = Lowerer(typed.typer, module, number, name)
     low.name_index = len(module.probe_names)
     module.probe_names.extend(site.names)
     low.run()

@@ -36,6 +36,7 @@ class LowererBase:
         self.module = module
         self.knowledge = typer.knowledge
         self.program_index = number
+        self.name = name
         self.b = Builder(name)
         self.stash: Op | None = None
         self.stash_slots: dict[str, int] = {}

@@ -105,9 +105,11 @@ class MapLowerer(ExpressionLowerer):
         Returns:
             Its two words (see `trapline.ir.values`; the second is 0 where there is none), and the number it stands for.
         """
+        return self.merge_parts(self.info(node).name, self.key(node), type_)
+
+    def merge_parts(self, name: str, key: Op, type_: t.AggregateT) -> tuple[Op, Op, Op]:
+        """Merge the CPUs' parts of the aggregate of map `name` whose key is at `key`, as `aggregate_sum` does."""
         b = self.b
-        info = self.info(node)
-        key = self.key(node)
         first, second, cpu = (b.variable(b.i64(0), n) for n in ("total", "count", "cpu"))
         head, body, merge, advance, after = (b.new_block(n) for n in ("cpus", "cpu", "merge", "advance", "merged"))
         b.jump(head)
@@ -116,7 +118,7 @@ class MapLowerer(ExpressionLowerer):
         b.branch(b.compare("ult", index, b.i64(self.knowledge.target.possible_cpus)), body, after)
         b.start(body)
         low = b.resize(index, integer(4), signed=False)
-        part = b.helper("map_lookup_percpu_elem", b.map(info.name), key, low, returns=Ptr(Space.MAP))
+        part = b.helper("map_lookup_percpu_elem", b.map(name), key, low, returns=Ptr(Space.MAP))
         b.branch(b.compare("ne", part, b.null(Space.MAP)), merge, advance)
         b.start(merge)
         if type_.kind in ("min", "max"):

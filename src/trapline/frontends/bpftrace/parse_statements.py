@@ -150,13 +150,17 @@ class StatementParser(ExpressionParser):
         parenthesised = self.at("(")
         if parenthesised:
             self.advance()
-        name = self.expect_kind(Kind.VARIABLE, "a variable")
+        if self.token.kind is not Kind.VARIABLE:
+            self.fail("syntax: expected variable in for loop", self.token.span)
+        name = self.advance()
         self.expect(":")
         first = self.expression()
         iterable: ast.Expr | ast.Range = first
         if self.accept(".."):
             end = self.expression()
             iterable = ast.Range(first.span.to(self.previous), first, end)
+        elif not isinstance(first, ast.MapName):
+            self.fail("syntax: expected map or range in for loop", self.token.span)
         if parenthesised:
             self.expect(")")
         head = self.span_from(start)

@@ -20,7 +20,9 @@ def children(node: ast.Node) -> Iterator[ast.Node]:
 
 
 def descendants(node: ast.Node) -> Iterator[ast.Node]:
-    """Iterate over a node and all nodes below it."""
-    yield node
-    for child in children(node):
-        yield from descendants(child)
+    """Iterate over a node and all nodes below it, in source order."""
+    pending = [node]
+    while pending:
+        item = pending.pop()
+        yield item
+        pending.extend(reversed([*children(item)]))
