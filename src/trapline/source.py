@@ -18,11 +18,13 @@ class Source:
         name: what messages call it.
         text: the text.
         base: where it begins among all texts of a program, in characters: 0 but for imported files.
+        origin: what imported it.
     """
 
     name: str
     text: str = field(repr=False)
     base: int = 0
+    origin: Span | None = field(default=None, repr=False)
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -43,7 +45,7 @@ class Source:
 
     def span(self, start: int, end: int) -> Span:
         """Return the span of characters ``[start, end)``."""
-        return Span(self, start, end)
+        return Span(self, start, end, self.origin)
 
 
 @record(frozen=True)
@@ -53,7 +55,7 @@ class Span:
     Args:
         source: the text.
         start, end: which part of it.
-        origin: the macro call that put the text where it is.
+        origin: the macro call or the import that put the text where it is.
     """
 
     source: Source = field(repr=False, compare=False)
@@ -86,6 +88,16 @@ class Span:
         """The characters themselves."""
         return self.source.text[self.start : self.end]
 
+    def underlined(self) -> tuple[str, str]:
+        """Return the first line of the span, and what underlines it."""
+        source = self.source
+        line, column = source.position(self.start)
+        end_line, end_column = source.position(max(self.start, self.end))
+        text = source.line(line)
+        width = (end_column if end_line == line else len(text) + 1) - column
+        pad = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
+        return text, pad + "~" * max(1, width)
+
     def location(self) -> str:
         """Return ``NAME:LINE:COL1-COL2``, or ``NAME:LINE1-LINE2`` when it spans lines."""
         line, column = self.source.position(self.start)
@@ -93,6 +105,32 @@ class Span:
         if end_line != line:
             return f"{self.source.name}:{line}-{end_line}"
         return f"{self.source.name}:{line}:{column}-{end_column}"
+
+
+class Sources:
+    """All texts of a program, whose spans are counted through.
+
+    Args:
+        name, text: the program itself.
+        imports: imported files, in the order of their bases: (name, text, start and end of what imported them).
+    """
+
+    def __init__(self, name: str, text: str, imports: Iterable[tuple[str, str, int, int]] = ()) -> None:
+        self._sources = [Source(name, text)]
+        for import_name, import_text, start, end in imports:
+            last = self._sources[-1]
+            origin = self.span((start, end))
+            self._sources.append(Source(import_name, import_text, last.base + len(last.text) + 1, origin))
+
+    def span(self, place: tuple[int, int], origins: Iterable[tuple[int, int]] = ()) -> Span:
+        """Return the span of a `Span.range`, with the ranges of its origins (those of its import if there are none)."""
+        start, end = place
+        source = next(s for s in reversed(self._sources) if s.base <= max(0, start))
+        origin = source.origin
+        for number, outer in enumerate(reversed(list(origins))):
+            parent = self.span(outer)
+            origin = Span(parent.source, parent.start, parent.end, origin if number else None)
+        return Span(source, start - source.base, end - source.base, origin)
 
 
 class Severity(Enum):
@@ -124,21 +162,10 @@ class Diagnostic:
         lines = [] if self.span is not None else [f"{word}: {self.message}"]
         message, span = self.message, self.span
         while span is not None:
-            lines += [f"{span.location()}: {word}: {message}", *_underlined(span)]
+            lines += [f"{span.location()}: {word}: {message}", *span.underlined()]
             message, span = "expanded from", span.origin
         lines += [f"HINT: {hint}" for hint in self.hints]
         return "\n".join(lines)
-
-
-def _underlined(span: Span) -> tuple[str, str]:
-    """Return the first line of a span, and what underlines it."""
-    source = span.source
-    line, column = source.position(span.start)
-    end_line, end_column = source.position(max(span.start, span.end))
-    text = source.line(line)
-    width = (end_column if end_line == line else len(text) + 1) - column
-    pad = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
-    return text, pad + "~" * max(1, width)
 
 
 @record

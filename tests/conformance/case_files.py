@@ -21,7 +21,7 @@ from pathlib import Path
 CASES = Path(__file__).parent / "cases"
 # Words that may come several times are kept as lists.
 KEYS = ("NAME", "PROG", "FILE", "RUN", "ARGS", "COMMAND", "ENV", "EXPECT", "EXPECT_FILE", "EXIT", "LIMIT", "PROCESS")
-LISTS = ("EXPECT_REGEX", "STDERR_REGEX", "NOT_REGEX", "NEEDS", "ROWS")
+LISTS = ("EXPECT_REGEX", "STDERR_REGEX", "NOT_REGEX", "NEEDS", "ROWS", "OTHER")
 
 
 _ADDRESS = re.compile(r"\{address:(\w+)\}")
@@ -71,7 +71,7 @@ class Case:
         return dict(word.split("=", 1) for word in shlex.split(self.values.get("ENV", "")))
 
     def arguments(self, folder: Path) -> list[str]:
-        """Return the command line without the program's name; writes ``FILE`` into `folder`."""
+        """Return the command line without the program's name; writes ``FILE`` and ``OTHER`` files into `folder`."""
         places = {
             "{pid}": str(os.getpid()),
             "{dir}": str(folder),
@@ -81,6 +81,10 @@ class Case:
         }
         if "FILE" in self.values:
             (folder / "script.bt").write_text(self.values["FILE"] + "\n")
+        for other in self.lists.get("OTHER", ()):
+            name, _, text = other.partition("\n")
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text + "\n")
         if "RUN" in self.values:
             words = shlex.split(self.values["RUN"])
         else:

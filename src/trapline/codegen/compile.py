@@ -17,7 +17,7 @@ from trapline.ir.check import check_module
 from trapline.ir.printer import format_module
 from trapline.ir.spec import ModuleSpec, ObjectProgram, ObjectSpec, ProgramSpec
 from trapline.ir.target import Target
-from trapline.source import Diagnostic, Source, Span
+from trapline.source import Diagnostic, Sources
 
 Dump = Callable[[str, str], None]
 
@@ -137,7 +137,8 @@ def _emit_program(
 
 
 def _frame_error(module: ModuleSpec, program: ProgramSpec, size: int) -> SemanticError:
-    span = Span(Source(module.source_name, module.source_text), *program.span) if program.span else None
+    sources = Sources(module.source_name, module.source_text, module.imports)
+    span = sources.span(program.span) if program.span else None
     message = f"{program.label or program.name} needs {size} bytes of stack, and the kernel allows {MAX_BPF_STACK}"
     return SemanticError([Diagnostic(message, span, hints=("split the program, or use fewer values at a time",))])
 
@@ -155,6 +156,7 @@ def _object(module: ModuleSpec, programs: tuple[ObjectProgram, ...]) -> ObjectSp
         typed_events=module.typed_events,
         files=module.files,
         license=module.license,
+        imports=module.imports,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from trapline.errors import DecodeError
 from trapline.ir import serial
 from trapline.ir.spec import ModuleSpec, ObjectSpec
 from trapline.records import record
-from trapline.source import Diagnostic, Severity, Source
+from trapline.source import Diagnostic, Severity, Source, Sources
 
 if TYPE_CHECKING:
     from trapline.ir.target import Target
@@ -38,7 +39,7 @@ Frontend = Callable[[Source, "Target"], Translated]
 # Receives the name of a compiler stage and its text (``-d``).
 Dump = Callable[[str, str], None]
 
-_VERSION = "2"  # of the cache's contents; a change of trapline's own version counts too
+_VERSION = "3"  # of the cache's contents; a change of trapline's own version counts too
 
 
 @record(frozen=True)
@@ -95,8 +96,10 @@ def _compile(translated: Translated, target: Target, dump: Dump | None) -> Compi
 
 
 def _digest(path: str) -> str:
-    """Return a digest of a file's contents; empty when there is no file to be read."""
+    """Return a digest of a file's contents or a folder's names; empty when there is neither."""
     try:
+        if os.path.isdir(path):
+            return hashlib.sha256("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape")).hexdigest()
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
     except OSError:
@@ -111,8 +114,6 @@ def _key(source: Source, options: str, target: Target) -> str:
 
 def _sources() -> str:
     """Return what changes when trapline itself is being changed; nothing for an installed package."""
-    import os
-
     package = os.path.dirname(os.path.dirname(__file__))
     if "-packages" in package:
         return ""
@@ -130,9 +131,7 @@ def _is_current(found: ObjectSpec, target: Target) -> bool:
 
 
 def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:
-    warnings = [
-        [w.message, None if w.span is None else [w.span.start, w.span.end], list(w.hints)] for w in compiled.warnings
-    ]
+    warnings = [[w.message, None if w.span is None else w.span.chain, list(w.hints)] for w in compiled.warnings]
     head = json.dumps({"warnings": warnings, "files": files}).encode()
     return len(head).to_bytes(4, "little") + head + serial.encode(compiled.object)
 
@@ -144,11 +143,13 @@ def _decode(blob: bytes, source: Source) -> Compiled | None:
         head = json.loads(blob[4 : 4 + size])
         if any(_digest(path) != digest for path, digest in head["files"]):
             return None
+        found = serial.decode(blob[4 + size :], ObjectSpec)
+        sources = Sources(source.name, source.text, found.imports)
         warnings = tuple(
-            Diagnostic(message, span and source.span(*span), Severity.WARNING, tuple(hints))
-            for message, span, hints in head["warnings"]
+            Diagnostic(message, chain and sources.span(chain[0], chain[1:]), Severity.WARNING, tuple(hints))
+            for message, chain, hints in head["warnings"]
         )
-        return Compiled(serial.decode(blob[4 + size :], ObjectSpec), warnings)
+        return Compiled(found, warnings)
     except (DecodeError, ValueError, TypeError, KeyError):
         return None
 

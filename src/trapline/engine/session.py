@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.engine.child import Child
@@ -24,7 +24,7 @@ from trapline.runtime.names import Names
 from trapline.runtime.output.protocol import Location, Output
 from trapline.runtime.symbols import KernelSymbols, UserSymbols
 from trapline.runtime.typed import TypedEvent
-from trapline.source import Source
+from trapline.source import Sources
 from trapline.syscall.process import open_pidfd
 from trapline.syscall.ringbuf import RingBuffer
 
@@ -70,7 +70,7 @@ class EngineSession:
         self.output = output
         self.target = target
         self._keep = keep
-        self._source = Source(spec.source_name, spec.source_text)
+        self._sources = Sources(spec.source_name, spec.source_text, spec.imports)
         self._stack = contextlib.ExitStack()
         self._links: list[Link] = []
         self._began = time.monotonic()
@@ -109,7 +109,7 @@ class EngineSession:
         except VerifierError as error:
             # The kernel half knows character offsets; the text that they belong to is here.
             if isinstance(error.span, tuple):
-                error.span = self._source.span(*error.span)
+                error.span = self._sources.span(error.span)
             raise
 
     def _make_loop(self, on_event: Callable[[TypedEvent], object] | None, report_faults: bool) -> EventLoop:
@@ -134,13 +134,16 @@ class EngineSession:
         self._stack.callback(loop.close)
         return loop
 
-    def _locate(self, span: tuple[int, int]) -> Location:
-        found = self._source.span(*span)
-        line, column = self._source.position(found.start)
-        text = self._source.line(line)
-        width = max(1, min(found.end - found.start, len(text) - column + 1))
-        context = f"{text}\n{' ' * (column - 1)}{'~' * width}"
-        return Location(found.location(), self._source.name, line, column, context)
+    def _locate(self, place: tuple[int, int], origins: Sequence[tuple[int, int]] = ()) -> Location:
+        found = self._sources.span(place, origins)
+        line, column = found.source.position(found.start)
+        outer: list[tuple[str, str]] = []
+        origin = found.origin
+        while origin is not None:
+            outer.append((origin.location(), "\n".join(origin.underlined())))
+            origin = origin.origin
+        context = "\n".join(found.underlined())
+        return Location(found.location(), found.source.name, line, column, context, tuple(outer))
 
     # -- life
 

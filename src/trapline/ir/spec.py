@@ -234,7 +234,8 @@ class Field:
 class PrintfEvent:
     """Formatted text.
 
-    `stream` is ``out``, ``error`` or ``warn`` (both with the source position), ``system`` or ``cat``.
+    `stream` is ``out``, ``error`` or ``warn`` (both with the source position), ``system`` or ``cat``; `origins` are the
+    macro calls that `span` comes from.
     """
 
     format: str
@@ -242,6 +243,7 @@ class PrintfEvent:
     size: int
     stream: str = "out"
     span: tuple[int, int] | None = None
+    origins: tuple[tuple[int, int], ...] = ()
 
 
 @record(frozen=True)
@@ -406,6 +408,7 @@ class ModuleSpec:
     typed_events: bool = False
     license: str = "GPL"
     files: tuple[FilesUsed, ...] = ()
+    imports: tuple[tuple[str, str, int, int], ...] = ()  # see `trapline.source.Sources`
 
 
 @record(frozen=True)
@@ -471,3 +474,4 @@ class ObjectSpec:
     license: str = "GPL"
     extra: tuple[tuple[str, str], ...] = field(default=())
     files: tuple[FilesUsed, ...] = ()
+    imports: tuple[tuple[str, str, int, int], ...] = ()

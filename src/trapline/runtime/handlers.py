@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trapline.errors import DecodeError, InternalError
@@ -18,7 +18,7 @@ from trapline.runtime.typed import TypedEvent, make_typed
 
 # A record: the bytes it is in, its offset there, its length.
 Handler = Callable[[bytes, int, int], object]
-Locate = Callable[[tuple[int, int]], Location]
+Locate = Callable[[tuple[int, int], Sequence[tuple[int, int]]], Location]
 
 _MAX_CAT = 10240
 
@@ -72,9 +72,9 @@ class Context:
         """Each program's name as the user knows it."""
         return [program.label or program.name for program in self.spec.programs]
 
-    def location(self, span: tuple[int, int] | None) -> Location | None:
-        """Return the place of a span."""
-        return self.locate(span) if span is not None and self.locate is not None else None
+    def location(self, span: tuple[int, int] | None, origins: Sequence[tuple[int, int]] = ()) -> Location | None:
+        """Return the place of a span and of the macro calls that it comes from."""
+        return self.locate(span, origins) if span is not None and self.locate is not None else None
 
     def reader(self, name: str) -> MapReader:
         """Return a map's reader."""
@@ -119,7 +119,7 @@ def _printf(event: s.PrintfEvent, context: Context) -> Handler:
             return typed
         return _fast_printf(event, show, output.printf)
     if event.stream in ("error", "warn"):
-        error, location = event.stream == "error", context.location(event.span)
+        error, location = event.stream == "error", context.location(event.span, event.origins)
         return lambda data, offset, length: output.message(show(data, offset), error=error, location=location)
     if event.stream == "system":
         return lambda data, offset, length: _system(show(data, offset), output)

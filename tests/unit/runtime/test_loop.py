@@ -16,6 +16,7 @@ from tests.unit.runtime.fakes import NAMER, FakeMap, FakeRing, map_spec, u64
 from trapline.errors import DecodeError, InternalError
 from trapline.ir import spec as s
 from trapline.ir import values as v
+from trapline.runtime.handlers import Locate
 from trapline.runtime.loop import EventLoop
 from trapline.runtime.output import JsonOutput, Location, Sink, TextOutput
 from trapline.runtime.typed import TypedEvent
@@ -37,7 +38,7 @@ class Run:
         spec: s.ObjectSpec,
         *maps: FakeMap,
         json: bool = False,
-        locate: Callable[[tuple[int, int]], Location] | None = None,
+        locate: Locate | None = None,
         on_event: Callable[[TypedEvent], object] | None = None,
         on_raw: dict[str, Callable[[bytes], object]] | None = None,
         ring_fd: int = -1,
@@ -67,7 +68,7 @@ class Run:
         self.loop.close()
 
 
-def locate(span: tuple[int, int]) -> Location:
+def locate(span: tuple[int, int], origins: object = ()) -> Location:
     return Location(f"events.bt:2:{span[0]}-{span[1]}", "events.bt", 2, span[0])
 
 

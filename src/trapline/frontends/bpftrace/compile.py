@@ -8,10 +8,10 @@ from trapline.errors import SemanticError, UnsupportedError
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.builtins import BUILTINS
 from trapline.frontends.bpftrace.c_definitions import read_definitions
-from trapline.frontends.bpftrace.check_supported import check_supported
 from trapline.frontends.bpftrace.config import CompileOptions, resolve_config
 from trapline.frontends.bpftrace.expand_macros import expand_macros
 from trapline.frontends.bpftrace.functions import FUNCTIONS
+from trapline.frontends.bpftrace.imports import resolve_imports
 from trapline.frontends.bpftrace.infer import infer_types
 from trapline.frontends.bpftrace.kernel_types import KernelTypes
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
@@ -73,11 +73,15 @@ def compile_program(
     if dump is not None:
         dump("ast", format_program(program))
     diagnostics = Diagnostics()
-    program = expand_macros(program, lambda name: name in BUILTINS or name in FUNCTIONS, diagnostics)
+    imported = resolve_imports(program, options.positional, diagnostics)
+    if diagnostics.errors:
+        raise SemanticError([*diagnostics.errors, *diagnostics.warnings])
+    program = expand_macros(imported.program, lambda name: name in BUILTINS or name in FUNCTIONS, diagnostics)
     if diagnostics.errors:
         raise SemanticError(diagnostics.errors)
     check_script_options(program, options.named, diagnostics)
-    unsupported = check_supported(program)
+    if not program.probes:
+        raise SemanticError([Diagnostic("No probes to attach", None)])
     definitions = read_definitions(program, target, options)
     if definitions is not None:
         from trapline.frontends.bpftrace.c_macros import expand_c_macros
@@ -91,10 +95,11 @@ def compile_program(
     knowledge = Knowledge(target, config, options, BUILTINS, FUNCTIONS, kernel, diagnostics, c=definitions)
     _declare_maps(program, knowledge)
     typed = infer_types(knowledge, sites)
+    _drop_unused_maps(knowledge)
     findings = _distinct(diagnostics)
     if findings.errors:
         raise SemanticError(findings.errors)
-    refused = unsupported + refused + knowledge.unsupported
+    refused = [*imported.unsupported, *refused, *knowledge.unsupported]
     if refused:
         raise UnsupportedError(list({(d.message, d.span): d for d in refused}.values()))
     if dump is not None:
@@ -112,8 +117,10 @@ def compile_program(
         options.typed_events,
         config.text("license"),
         tuple(dict.fromkeys(used for site in sites for used in site.files)),
+        tuple((s.name, s.text, *s.origin.range) for s in imported.sources if s.origin is not None),
     )
-    return CompileResult(module, findings.warnings, definitions.files if definitions is not None else ())
+    files = definitions.files if definitions is not None else ()
+    return CompileResult(module, findings.warnings, (*imported.files, *files))
 
 
 def list_attach_points(source: Source, target: Target, options: CompileOptions | None = None) -> list[str]:
@@ -125,8 +132,8 @@ def list_attach_points(source: Source, target: Target, options: CompileOptions |
         ParseError, SemanticError, TargetError: as `compile_program` does.
     """
     options = options or CompileOptions()
-    program = parse_program(source, options.positional)
     diagnostics = Diagnostics()
+    program = resolve_imports(parse_program(source, options.positional), options.positional, diagnostics).program
     config = resolve_config(program.config, options, diagnostics)
     sites, refused = resolve_attach_points(program, target, config, options, diagnostics)
     if diagnostics.errors:
@@ -155,6 +162,13 @@ def _declare_maps(program: ast.Program, knowledge: Knowledge) -> None:
             knowledge.diagnostics.error("the size of a map must be a positive literal", declaration.span)
         else:
             knowledge.maps[name] = MapInfo(name, declaration=declaration)
+
+
+def _drop_unused_maps(knowledge: Knowledge) -> None:
+    for name, info in list(knowledge.maps.items()):
+        if info.used is None and info.declaration is not None:
+            knowledge.diagnostics.warning(f"Unused map: {name}", info.declaration.span)
+            del knowledge.maps[name]
 
 
 def _distinct(diagnostics: Diagnostics) -> Diagnostics:

@@ -46,7 +46,7 @@ def expand_macros(program: ast.Program, known: Callable[[str], bool], diagnostic
 
 
 def _collect(macros: tuple[ast.Macro, ...], diagnostics: Diagnostics) -> dict[str, list[ast.Macro]]:
-    """Group macros by name, those of imported files behind the program's own; refuse what can never be called."""
+    """Group macros by name; refuse what can never be called."""
     found: dict[str, list[ast.Macro]] = {}
     for macro in macros:
         if not _check_parameters(macro, diagnostics):
@@ -55,7 +55,7 @@ def _collect(macros: tuple[ast.Macro, ...], diagnostics: Diagnostics) -> dict[st
         twin = next((other for other in others if _covers(other, macro)), None)
         if twin is None:
             others.append(macro)
-        elif twin.span.source is macro.span.source:
+        else:
             diagnostics.error(f"Redefinition of macro: {macro.name}", macro.span)
             diagnostics.error("This is the original definition.", twin.span)
     return found

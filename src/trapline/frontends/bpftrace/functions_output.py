@@ -56,7 +56,7 @@ def _lower_printf(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     parts = _parts(low, nodes)
     kinds = [part[1] if isinstance(part, tuple) else _printed(low.type(part)) for part in parts]
     fields, size = low.plan_fields(kinds, [n.span.text for n in nodes])
-    event = spec.PrintfEvent(format_, fields, size, _STREAMS[call.name], call.span.range)
+    event = spec.PrintfEvent(format_, fields, size, _STREAMS[call.name], call.span.range, call.span.chain[1:])
     parts = low.scalars_first(parts)
     with low.record(event) as record:
         low.fill_fields(record, fields, kinds, parts)

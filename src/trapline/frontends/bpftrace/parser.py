@@ -22,12 +22,13 @@ _C_WORDS = ("struct", "union", "enum", "typedef")
 _MAP_KINDS = ("hash", "lruhash", "percpuhash", "percpulruhash")
 
 
-def parse_program(source: Source, positional: Sequence[str] = ()) -> ast.Program:
+def parse_program(source: Source, positional: Sequence[str] = (), *, imported: bool = False) -> ast.Program:
     """Parse `source`.
 
     Args:
         source: the program text.
         positional: the script's arguments, which attach points may name as ``$1``.
+        imported: another program imports this one, which then needs no probes.
 
     Returns:
         The syntax tree.
@@ -36,7 +37,7 @@ def parse_program(source: Source, positional: Sequence[str] = ()) -> ast.Program
         ParseError: with every syntax error that was found.
     """
     diagnostics = Diagnostics()
-    parser = _ProgramParser(source, diagnostics, positional)
+    parser = _ProgramParser(source, diagnostics, positional, imported)
     try:
         program = parser.program()
     except (SyntaxAbort, TooManyErrors):
@@ -55,9 +56,10 @@ def _distinct(errors: list[Diagnostic]) -> list[Diagnostic]:
 
 
 class _ProgramParser(StatementParser):
-    def __init__(self, source: Source, diagnostics: Diagnostics, positional: Sequence[str]) -> None:
+    def __init__(self, source: Source, diagnostics: Diagnostics, positional: Sequence[str], imported: bool) -> None:
         super().__init__(source, diagnostics)
         self._positional = positional
+        self._imported = imported
         self._preamble: list[ast.CText] = []
         self._config: list[ast.ConfigEntry] | None = None
         self._imports: list[ast.Import] = []
@@ -79,7 +81,8 @@ class _ProgramParser(StatementParser):
                 self.recover(begin.span)
                 while self.at("}", ";"):
                     self.advance()
-        if not (self._probes or self._macros or self._functions or self.diagnostics.errors):
+        lenient = self._imported or self._imports or self._macros or self._functions
+        if not (self._probes or lenient or self.diagnostics.errors):
             end = self.source.span(0, min(1, len(text)))
             self.fail(
                 "No probes to attach" if text.strip() else "the program is empty",

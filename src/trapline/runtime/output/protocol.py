@@ -20,6 +20,7 @@ class Location(NamedTuple):
         filename: the source's name.
         line, column: 1-based, of the place's start.
         context: the source line and its underline, or empty.
+        origins: the macro calls and imports that it comes from: text and context of each.
     """
 
     text: str
@@ -27,6 +28,11 @@ class Location(NamedTuple):
     line: int
     column: int
     context: str = ""
+    origins: tuple[tuple[str, str], ...] = ()
+
+    def expansions(self, word: str) -> str:
+        """Return the lines that name the origins; `word` is ``ERROR`` or ``WARNING``."""
+        return "".join(f"{text}: {word}: expanded from\n{context}\n" for text, context in self.origins)
 
 
 class Output(Protocol):

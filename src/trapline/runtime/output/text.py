@@ -48,7 +48,9 @@ class TextOutput:
     def message(self, text: bytes, *, error: bool, location: Location | None) -> None:
         """``stdin:1:9-20: ERROR: text``."""
         text = text.removesuffix(b"\n")
-        self._notice(_place(location) + (b"ERROR: " if error else b"WARNING: ") + text + b"\n")
+        word = "ERROR" if error else "WARNING"
+        rest = location.expansions(word).encode("utf-8", "surrogateescape") if location is not None else b""
+        self._notice(_place(location) + word.encode() + b": " + text + b"\n" + rest)
 
     def value(self, layout: Value, item: Any) -> None:
         """``(1, x)``."""
