@@ -146,6 +146,14 @@ def lookup() -> None:
     socket.getaddrinfo("localhost", 80)
 
 
+def thread() -> None:
+    """Start a thread."""
+    import _thread
+
+    _thread.start_new_thread(busy, ())
+    time.sleep(0.2)
+
+
 def bash() -> None:
     """Type a command into an interactive bash."""
     import pty
@@ -207,8 +215,8 @@ def swap() -> None:
 WORKLOADS: dict[str, Callable[[], None]] = {
     f.__name__: f
     for f in (
-        block, writeback, files, commands, kill, ids, nap, second, busy, tcp, retransmit, unix, lookup, bash,
-        out_of_memory, swap,
+        block, writeback, files, commands, kill, ids, nap, second, busy, tcp, retransmit, unix, lookup, thread,
+        bash, out_of_memory, swap,
     )
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,6 +78,7 @@ def set_up(needs: Needs) -> None:
     _install_venv(needs.extras)
     if needs.peers:
         _install_peers()
+        _unpack_tools()
     if needs.sid_kernel:
         install_sid_kernel(PEERS / "sid", PEERS / "kernels")
 
@@ -214,3 +216,20 @@ def _install_peers() -> None:
     for archive in (root / "var/cache/apt/archives").glob("*.deb"):
         archive.unlink()
     say(f"peers are in {root}")
+
+
+def _unpack_tools() -> None:
+    """Put the ``*.bt`` tools of this Debian's own bpftrace, older than sid's, beside the peers; nothing is installed."""
+    place = PEERS / "tools"
+    if place.exists():
+        return
+    if os.geteuid() != 0:
+        raise StepError(f"not root, so bpftrace's tools cannot be put into {place}")
+    with tempfile.TemporaryDirectory(dir=PEERS) as folder:
+        hint = "The tests run the tools of that package. Does apt know it?"
+        run_step("apt-get update", ["apt-get", "update"], hint=hint)
+        download = f"cd {folder} && exec apt-get -o APT::Sandbox::User=root download bpftrace"
+        run_step("download bpftrace's tools", ["sh", "-c", download], hint=hint)
+        archive = next(Path(folder).glob("bpftrace_*.deb"))
+        run_step("unpack bpftrace's tools", ["dpkg", "-x", archive, Path(folder, "root")])
+        Path(folder, "root/usr/sbin").rename(place)
