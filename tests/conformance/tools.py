@@ -111,8 +111,8 @@ def run_theirs(path: Path, tool: Tool, folder: Path) -> Done:
     script = folder / path.name
     shutil.copy(path, script)
     shutil.copy(_WORKLOAD, folder)
-    # The peer's root has no Python.
-    command = f"/proc/1/root/usr/bin/python3 -I -S {folder}/{_WORKLOAD.name} {tool.workload}"
+    # The peer's root has no Python: the workload runs in ours.
+    command = f"/usr/sbin/chroot /proc/1/root /usr/bin/python3 -I -S {folder}/{_WORKLOAD.name} {tool.workload}"
     done = run_peer(["bpftrace", str(script), "-c", command], timeout_s=scaled(30))
     return Done(done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), done.returncode)
 
@@ -142,7 +142,7 @@ def main(packages: list[str]) -> None:
                     theirs = run_theirs(path, tool, Path(name))
                     print(f"{package} {tool.name}: peer: {_verdict(tool, theirs)}", flush=True)
                     if verdict not in ("ok",):
-                        print("--- ours\n" + ours.stdout[-600:] + ours.stderr[-800:] + "--- theirs\n", end="")
+                        print("--- ours\n" + ours.stdout[-600:] + ours.stderr[-1500:] + "--- theirs\n", end="")
                         print(theirs.stdout[-600:] + theirs.stderr[-500:], flush=True)
 
 

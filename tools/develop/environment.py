@@ -219,7 +219,7 @@ def _install_peers() -> None:
 
 
 def _unpack_tools() -> None:
-    """Put the ``*.bt`` tools of this Debian's own bpftrace, older than sid's, beside the peers; nothing is installed."""
+    """Put the ``*.bt`` tools of this Debian's own, older bpftrace beside the peers; nothing is installed."""
     place = PEERS / "tools"
     if place.exists():
         return
