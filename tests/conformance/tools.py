@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -34,12 +35,16 @@ class Tool:
         workload: a name of tool_workload.py.
         patterns: each matches somewhere in what it prints; none: that it attaches is all that this machine can show.
         why: what is missing for more.
+        needs: rows of tests/harness/features.py, besides those for its probes.
+        absent: what the error says on a kernel that has not what the tool probes.
     """
 
     name: str
     workload: str = "files"
     patterns: tuple[str, ...] = ()
     why: str = ""
+    needs: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 TOOLS = (
@@ -113,7 +118,10 @@ def run_theirs(path: Path, tool: Tool, folder: Path) -> Done:
     shutil.copy(_WORKLOAD, folder)
     # The peer's root has no Python: the workload runs in ours.
     command = f"/usr/sbin/chroot /proc/1/root /usr/bin/python3 -I -S {folder}/{_WORKLOAD.name} {tool.workload}"
-    done = run_peer(["bpftrace", str(script), "-c", command], timeout_s=scaled(30))
+    try:
+        done = run_peer(["bpftrace", str(script), "-c", command], timeout_s=scaled(15))
+    except subprocess.TimeoutExpired as late:
+        return Done((late.stdout or b"").decode("utf-8", "replace"), "ERROR: hung", 124)
     return Done(done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), done.returncode)
 
 
