@@ -55,11 +55,11 @@ def writeback() -> None:
 def files() -> None:
     """Open, look at, write, sync and miss files."""
     for path in ("/etc/passwd", "/no-such-file-here"):
-        try:
-            os.stat(path)
-            os.close(os.open(path, os.O_RDONLY))
-        except OSError:
-            pass
+        for call in (os.stat, os.statvfs, lambda path: os.close(os.open(path, os.O_RDONLY))):
+            try:
+                call(path)
+            except OSError:
+                pass
     fd = os.open(_SCRATCH, os.O_RDWR | os.O_CREAT, 0o600)
     os.write(fd, b"data")
     os.fsync(fd)

@@ -103,7 +103,7 @@ def find_tools(package: str) -> Iterator[tuple[Path, Tool]]:
 
 def arguments(path: Path, tool: Tool) -> list[str]:
     """Return the command line that runs a tool on its workload."""
-    return [str(path), "-c", f"python3 -I -S {_WORKLOAD} {tool.workload}"]
+    return [str(path), "-c", f"/usr/bin/python3 -I -S {_WORKLOAD} {tool.workload}"]
 
 
 def run_ours(path: Path, tool: Tool, folder: Path) -> Done:
