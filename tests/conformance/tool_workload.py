@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -56,10 +57,8 @@ def files() -> None:
     """Open, look at, write, sync and miss files."""
     for path in ("/etc/passwd", "/no-such-file-here"):
         for call in (os.stat, os.statvfs, lambda path: os.close(os.open(path, os.O_RDONLY))):
-            try:
+            with contextlib.suppress(OSError):
                 call(path)
-            except OSError:
-                pass
     fd = os.open(_SCRATCH, os.O_RDWR | os.O_CREAT, 0o600)
     os.write(fd, b"data")
     os.fsync(fd)
