@@ -63,7 +63,7 @@ TOOLS = (
     Tool("gethostlatency", "lookup", (r"python3 +\d+ localhost$",)),
     Tool("killsnoop", "kill", (r"python3 +(28|SIGWINCH) +\d+ +0$",)),
     Tool("loads", "second", (rf"^{_CLOCK} load averages: \d+\.\d+ \d+\.\d+ \d+\.\d+$",), needs=("kallsyms_data",)),
-    Tool("mdflush", why="needs an md array"),
+    Tool("mdflush", why="needs an md array", absent=("no function md_flush_request",)),
     Tool("naptime", "nap", (r"python3 +0\.005$",)),
     Tool("oomkill", "out_of_memory", (r"OOM kill of PID \d+ \(\"?python3\"?\)",)),
     Tool("opensnoop", "files", (r"python3 +\d+ +0 /etc/passwd$", r"python3 +-1 +2 /no-such-file-here$")),
@@ -88,7 +88,7 @@ TOOLS = (
     Tool("vfscount", "files", (r"^@\[vfs_(open|read|write)\]: \d+$",)),
     Tool("vfsstat", "second", (r"^@\[vfs_open\]: \d+$",)),
     Tool("writeback", "writeback", (rf"^{_CLOCK}  \S+ +\d+ +\w+ +\d+\.\d+$",), needs=("module_tree",)),
-    Tool("xfsdist", why="needs an XFS file system"),
+    Tool("xfsdist", why="needs an XFS file system", absent=("no function xfs_file_read_iter",)),
 )
 
 
