@@ -7,6 +7,7 @@ bpftrace 0.17, newer ones those of 0.27. ``python -m tests.conformance.tools --p
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def _parameters() -> Iterator[object]:
     for package in _packages():
         for path, tool in find_tools(package):
             needs = ["bpftrace_peer", "btf", "tracefs"]
-            if "kprobe:" in path.read_text():
+            if re.search(r"\bk(ret)?probe:", path.read_text()):
                 needs.append("kprobes")
             needs += tool.needs
             yield pytest.param(path, tool, id=f"{package}-{tool.name}", marks=pytest.mark.needs(*needs))

@@ -69,7 +69,7 @@ TOOLS = (
     Tool("opensnoop", "files", (r"python3 +\d+ +0 /etc/passwd$", r"python3 +-1 +2 /no-such-file-here$")),
     Tool("pidpersec", "second", (r"PIDs/sec: @: [1-9]\d*$",)),
     Tool("runqlat", "files", (r"^@usecs:", _BUCKET)),
-    Tool("runqlen", "busy", (r"^@runqlen:", _BUCKET), absent=("not contain a field named 'nr_running'",)),
+    Tool("runqlen", "busy", (r"^@runqlen:", _BUCKET), absent=("field named 'nr_running'", "field named 'nr_queued'")),
     Tool("setuids", "ids", (r"setuid +uid=0 \(0\)$", r"setresuid +ruid=0 euid=0 suid=0 \(0\)$")),
     Tool("ssllatency", why="needs a TLS server"),
     Tool("sslsnoop", why="needs a TLS server"),
