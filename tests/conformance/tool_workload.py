@@ -106,7 +106,7 @@ def busy() -> None:
 
 def tcp() -> None:
     """Send 3,000 bytes through a TCP connection on the loopback interface."""
-    server = socket.create_server(("127.0.0.1", 54321))
+    server = socket.create_server(("127.0.0.1", 54321), backlog=100)
     client = socket.create_connection(("127.0.0.1", 54321))
     accepted, _ = server.accept()
     client.sendall(b"x" * 3000)

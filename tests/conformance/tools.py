@@ -25,6 +25,10 @@ _WORKLOAD = Path(__file__).with_name("tool_workload.py")
 _CLOCK = r"\d\d:\d\d:\d\d"
 # Variables of a block that ended: the tools of 0.17 are not programs of bpftrace 0.27 any more.
 _SCOPE = ("Undefined or undeclared variable: $saddr",)
+# bpftrace 0.17 passed over a function that is missing if the block names another; 0.27 does not.
+_BLOCK = tuple(
+    f"no function {name}" for name in ("__blk_account_io_done", "__blk_account_io_start", "blk_start_request")
+)
 _BUCKET = r"^\[\d+[KMG]?(, \d+[KMG]?\)|\]) +\d+ \|@+"
 
 
@@ -51,10 +55,10 @@ class Tool:
 
 TOOLS = (
     Tool("bashreadline", "bash", (rf"^{_CLOCK}  \d+ +echo typed; exit$",)),
-    Tool("biolatency", "block", (_BUCKET,), needs=("module_tree",)),
+    Tool("biolatency", "block", (_BUCKET,), needs=("module_tree",), absent=_BLOCK),
     Tool("biolatency-kp", "block", why="newer kernels inline its functions or mark them notrace"),
-    Tool("biosnoop", "block", (r"python3 +\d+ +\d+$",), needs=("module_tree",)),
-    Tool("biostacks", "block", (_BUCKET, r"blk_mq_|submit_bio"), needs=("module_tree",)),
+    Tool("biosnoop", "block", (r"python3 +\d+ +\d+$",), needs=("module_tree",), absent=_BLOCK),
+    Tool("biostacks", "block", (_BUCKET, r"blk_mq_|submit_bio"), needs=("module_tree",), absent=_BLOCK),
     Tool("bitesize", "block", (r"^@\[python3\]:", r"^\[8K, 16K\) +4 \|@+"), needs=("module_tree",)),
     Tool("capable", "ids", (r"python3 +7 +CAP_SETUID",)),
     Tool("cpuwalk", "busy", (_BUCKET,)),
