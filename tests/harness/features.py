@@ -143,5 +143,21 @@ FEATURES = {
         Feature("fentry", _has_fentry),
         Feature("map_elem_count", lambda: _has_symbol("bpf_map_sum_elem_count")),
         Feature("no_lockdown", _is_unlocked),
+        # Tracepoints may call it since Linux 6.12; the function is there since 6.2.
+        Feature("task_from_pid", lambda: _release_is_at_least(6, 12) and b"\0bpf_task_from_pid\0" in _btf()),
         Feature("module_tree", lambda: Path(f"/lib/modules/{os.uname().release}").is_dir()),
         Feature("kallsyms_data", lambda: _has_symbol("avenrun")),
+        Feature("module_btf", lambda: _has_config("CONFIG_DEBUG_INFO_BTF_MODULES")),
+        Feature("bpftrace_peer", lambda: (PEERS / "usr/bin/bpftrace").exists()),
+        Feature("bcc_peer", lambda: (PEERS / "usr/lib/python3/dist-packages/bcc").exists()),
+        Feature("bpftool", lambda: shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin:/bin") is not None),
+        Feature("breakpoints", lambda: _opens_event(_BREAKPOINT)),
+        Feature("no_hardware_counters", lambda: not _opens_event(_CYCLES)),
+        # A kernel where kprobes are known to be missing, for the tests of what trapline says about that.
+        Feature("no_kprobes", lambda: None if _has_kprobes() is None else not _has_kprobes()),
+        Feature("no_kprobe_multi", lambda: None if _has_kprobe_multi() is None else not _has_kprobe_multi()),
+    )
+}
+
+# Missing ones are not a property of the kernel: where everything is required, they fail.
+INSTALLED = {"bpftrace_peer", "bcc_peer", "bpftool", "tracefs"}
