@@ -29,6 +29,8 @@ _SCOPE = ("Undefined or undeclared variable: $saddr",)
 _BLOCK = tuple(
     f"no function {name}" for name in ("__blk_account_io_done", "__blk_account_io_start", "blk_start_request")
 )
+# The tools of 0.17 name functions of libcrypto that only its debug symbols have.
+_DEBUG_SYMBOLS = ("No matches for uprobe libcrypto:", "no file libcrypto")
 _BUCKET = r"^\[\d+[KMG]?(, \d+[KMG]?\)|\]) +\d+ \|@+"
 
 
@@ -75,8 +77,8 @@ TOOLS = (
     Tool("runqlat", "files", (r"^@usecs:", _BUCKET)),
     Tool("runqlen", "busy", (r"^@runqlen:", _BUCKET), absent=("field named 'nr_running'", "field named 'nr_queued'")),
     Tool("setuids", "ids", (r"setuid +uid=0 \(0\)$", r"setresuid +ruid=0 euid=0 suid=0 \(0\)$")),
-    Tool("ssllatency", why="needs a TLS server"),
-    Tool("sslsnoop", why="needs a TLS server"),
+    Tool("ssllatency", why="needs a TLS server", absent=_DEBUG_SYMBOLS),
+    Tool("sslsnoop", why="needs a TLS server", absent=_DEBUG_SYMBOLS),
     Tool("statsnoop", "files", (r"python3 +0 /etc/passwd$", r"python3 +2 /no-such-file-here$")),
     Tool("swapin", "swap", (r"^@\[python3, \d+\]: \d+$",), needs=("module_tree",)),
     Tool("syncsnoop", "files", (r"python3 +tracepoint:syscalls:sys_enter_fsync$",)),
