@@ -89,7 +89,8 @@ TOOLS = (
     Tool("tcplife", "tcp", (r"python3 +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +\d+ +[023] +[023] +\d+$",)),
     Tool("tcpretrans", "retransmit", (r"127\.0\.0\.1:\d+ +127\.0\.0\.1:54322 +SYN_SENT$",)),
     Tool("tcpsynbl", "tcp", (r"^@backlog\[100\]:", _BUCKET)),
-    Tool("threadsnoop", "thread", (r"python3 +\S+$",)),
+    # glibc 2.34 moved the function from libpthread to libc, where only the newer tool looks for it.
+    Tool("threadsnoop", "thread", (r"python3 +\S+$",), absent=("No matches for uprobe libpthread:",)),
     Tool("undump", "unix", (r"python3 +\d+ +23 +hello from the workload$",)),
     Tool("vfscount", "files", (r"^@\[vfs_(open|read|write)\]: \d+$",)),
     Tool("vfsstat", "second", (r"^@\[vfs_open\]: \d+$",)),
