@@ -19,7 +19,8 @@ Runner = Callable[[str], Done]
 def make_script(bodies: Sequence[Body]) -> str:
     """Return a script with a block for each body, and a mark before each one's output."""
     blocks = [f'BEGIN {{ printf("{_MARK}{n}\\n"); {body.prefixed(n)} }}' for n, body in enumerate(bodies)]
-    return "\n".join([*blocks, f'BEGIN {{ printf("{_MARK}{len(bodies)}\\n"); exit(); }}'])
+    preambles = [body.preamble for body in bodies if body.preamble]
+    return "\n".join([*preambles, *blocks, f'BEGIN {{ printf("{_MARK}{len(bodies)}\\n"); exit(); }}'])
 
 
 def split_output(stdout: str, count: int) -> list[str]:

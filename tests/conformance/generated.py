@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.conformance.body import Body
+from tests.conformance.generated_c import make_c_bodies
 from tests.conformance.generated_functions import make_function_bodies
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -29,6 +30,7 @@ def make_bodies() -> list[Body]:
         *_histograms(),
         *_aggregates(),
         *make_function_bodies(),
+        *make_c_bodies(),
     ]
 
 
