@@ -72,6 +72,14 @@ def _dispatch(arguments: list[str]) -> int:
         return print_listing(found)
     if found.program is None and found.file is None:
         raise UsageError("no program to run", hint="give a file, or a program with -e; trapline --help explains")
+    if found.mode == "format":
+        from trapline.cli.scripts import print_formatted
+
+        return print_formatted(found)
+    if "--help" in found.operands:
+        from trapline.cli.scripts import print_script_help
+
+        return print_script_help(found)
     from trapline.cli.run import run_program
 
     return run_program(found)

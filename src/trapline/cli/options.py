@@ -39,7 +39,8 @@ OPTIONS = (
     Option(("--dry-run",), "", "stop after the probes were attached"),
     Option(("--test",), "", "run the program's test blocks"),
     Option(("--bench",), "", "run the program's bench blocks"),
-    Option(("--mode",), "MODE", "what to do with the program: codegen (only compile it), test, bench"),
+    Option(("--fmt",), "", "print the program in the common style"),
+    Option(("--mode",), "MODE", "what to do with the program: codegen (only compile it), format, test, bench"),
     Option(("--probe-filter",), "REGEX", "attach only the probes whose name matches"),
     Option(("--no-feature",), "LIST", "do without these kernel features (kprobe_multi, kprobe_session, uprobe_multi)"),
     Option(("-I",), "DIR", "search this directory for included C headers"),
@@ -141,8 +142,10 @@ def _set(found: Arguments, key: str, name: str, value: str) -> None:
         found.without += tuple(feature for feature in value.split(",") if feature)
     elif key in ("--test", "--bench"):
         found.mode = key[2:]
+    elif key == "--fmt":
+        found.mode = "format"
     elif key == "--mode":
-        found.mode = _choice("--mode", value, ("codegen", "test", "bench"))
+        found.mode = _choice("--mode", value, ("codegen", "format", "test", "bench"))
     elif key == "-I":
         found.include_dirs += (value,)
     elif key == "--include":
