@@ -265,6 +265,8 @@ class ExpressionTyper(ComptimeTyper):
                 return self.type_of(self.rewritten[node])
             near = get_close_matches(node.name, self.knowledge.functions, 1)
             hints = [f"Did you mean '{near[0]}'?"] if near else []
+            if self.knowledge.c is not None and self.knowledge.c.macro(node.name) is not None:
+                hints = [f"A macro with parameters is written: macro {node.name}(…) {{ … }}"]
             for arg in node.args:
                 self.type_of(arg)
             return self.error(f"Unknown function: '{node.name}'", node.span, *hints)
