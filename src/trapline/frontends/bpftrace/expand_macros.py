@@ -16,7 +16,8 @@ from trapline.source import Diagnostics, Span
 
 # How deep macros may call macros; later passes recurse over the result.
 _MAX_DEPTH = 40
-_MAX_EXPANSIONS = 20_000
+_MAX_NODES = 200_000
+_MAX_TREE = 150
 _KINDS: dict[type, str] = {ast.Variable: "variable", ast.MapName: "map"}
 
 
@@ -40,9 +41,17 @@ def expand_macros(program: ast.Program, known: Callable[[str], bool], diagnostic
     probes = []
     for probe in program.probes:
         copier = _Expander(shared)
-        predicate = copier.copy(probe.predicate) if probe.predicate is not None else None
-        probes.append(replace(probe, predicate=predicate, body=copier.copy(probe.body)))
+        try:
+            predicate = copier.copy(probe.predicate) if probe.predicate is not None else None
+            probes.append(replace(probe, predicate=predicate, body=copier.copy(probe.body)))
+        except _TooLargeError:
+            diagnostics.error("macros expand to too much code", probe.span)
+            break
     return replace(program, macros=(), probes=tuple(probes))
+
+
+class _TooLargeError(Exception):
+    """Macros multiply their arguments beyond all use.  Never leaves this module."""
 
 
 def _collect(macros: tuple[ast.Macro, ...], diagnostics: Diagnostics) -> dict[str, list[ast.Macro]]:
@@ -112,7 +121,8 @@ class _Shared:
     macros: Mapping[str, list[ast.Macro]]
     known: Callable[[str], bool]
     diagnostics: Diagnostics
-    expansions: int = 0
+    nodes: int = 0
+    depth: int = 0
     used_names: dict[str, int] = field(default_factory=dict)
 
     def own_name(self, macro: str, variable: str) -> str:
@@ -132,8 +142,15 @@ class _Expander(Copier):
 
     def copy(self, node: Any) -> Any:
         """Return the copy of a node; of a macro call, what it stands for."""
+        shared = self.shared
+        shared.nodes += 1
+        if shared.nodes > _MAX_NODES or shared.depth > _MAX_TREE:
+            raise _TooLargeError
+        shared.depth += 1
         rule = _RULES.get(type(node))
-        return getattr(self, rule)(node) if rule is not None else self.children(node)
+        copied = getattr(self, rule)(node) if rule is not None else self.children(node)
+        shared.depth -= 1
+        return copied
 
     def identifier(self, node: ast.Identifier) -> ast.Node:
         """Copy a bare word, which may call a macro without parameters."""
@@ -181,11 +198,9 @@ class _Expander(Copier):
         elif fitting in self.chain:
             links = " > ".join(m.name for m in (*self.chain[self.chain.index(fitting) :], fitting))
             self.shared.diagnostics.error(f"Recursive macro call detected. Call chain: {links}", node.span)
-        elif len(self.chain) >= _MAX_DEPTH or self.shared.expansions >= _MAX_EXPANSIONS:
-            if not self.shared.diagnostics.errors:
-                self.shared.diagnostics.error("too many macro calls within macros", node.span)
+        elif len(self.chain) >= _MAX_DEPTH:
+            raise _TooLargeError
         else:
-            self.shared.expansions += 1
             body = _BodyCopier(self.shared, fitting, args, node.span, (*self.chain, fitting))
             return replace(body.children(fitting.body), span=node.span)
         return ast.BlockExpression(node.span, (), None)
@@ -258,7 +273,7 @@ class _BodyCopier(_Expander):
     def identifier(self, node: ast.Identifier) -> ast.Node:
         """Copy a bare word; a parameter stands for its argument."""
         argument = self.expressions.get(node.name)
-        return super().identifier(node) if argument is None else Copier().copy(argument)
+        return super().identifier(node) if argument is None else _ArgumentCopier(self.shared).copy(argument)
 
     def variable(self, node: ast.Variable) -> ast.Node:
         """Copy a variable under its new name; one that the macro never sets is the caller's."""
@@ -300,6 +315,17 @@ class _BodyCopier(_Expander):
             path += _field_path(self.expressions.get(name)) or [name]
         operand = _type_or_value(self.copy(node.operand))
         return ast.Offsetof(self.span(node.span), operand, tuple(path))
+
+
+class _ArgumentCopier(_Expander):
+    """Copies an argument, in which all macros are expanded."""
+
+    def copy(self, node: Any) -> Any:
+        """Return the copy of a node."""
+        self.shared.nodes += 1
+        if self.shared.nodes > _MAX_NODES:
+            raise _TooLargeError
+        return self.children(node)
 
 
 def _field_path(argument: ast.Expr | None) -> list[str]:
