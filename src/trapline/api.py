@@ -252,20 +252,22 @@ def compile_program(
     )
 
 
-def list_program(source: Source, *, args: Sequence[str] = (), unsafe: bool = False) -> list[str]:
+def list_program(source: Source, *, args: Sequence[str] = (), unsafe: bool = False, pid: int = 0) -> list[str]:
     """List the attach points of a program, wildcards expanded.
 
     Args:
         source: the program.
         args: the script's arguments (``$1`` …).
         unsafe: allow what can harm the system.
+        pid: list for this process.
 
     Raises:
         SourceError, TargetError: as for `Session`.
     """
     from trapline.frontends.bpftrace.compile import list_attach_points
 
-    return list(list_attach_points(source, live_target(), CompileOptions(positional=tuple(args), unsafe=unsafe)))
+    options = CompileOptions(positional=tuple(args), unsafe=unsafe, pid=pid)
+    return list(list_attach_points(source, live_target(), options))
 
 
 def probes(pattern: str = "*") -> list[str]:

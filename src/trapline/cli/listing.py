@@ -33,7 +33,7 @@ def print_listing(found: Arguments) -> int:
 
     target = live_target()
     lines: list[str] = []
-    for row in list_probes(pattern, target):
+    for row in list_probes(pattern, target, found.pid or 0):
         lines.append(row.name)
         if found.verbose:
             lines += _indented(describe_arguments(row, target))
@@ -62,7 +62,7 @@ def _print_program(found: Arguments, file: str) -> int:
     if found.program is None:
         found.file = file
     name, text = read_program(found)
-    names = list_program(Source(name, text), args=found.operands, unsafe=found.unsafe)
+    names = list_program(Source(name, text), args=found.operands, unsafe=found.unsafe, pid=found.pid or 0)
     if not found.verbose:
         _write(names)
         return 0

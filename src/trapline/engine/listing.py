@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 
 from trapline.abi.perf import HARDWARE_ALIASES, HARDWARE_EVENTS, SOFTWARE_ALIASES, SOFTWARE_EVENTS
 from trapline.btf import types as t
+from trapline.engine.listing_user import (
+    UserLister,
+    describe_user_function,
+    list_usdt_probes,
+    list_user_functions,
+)
 from trapline.errors import NoSuchProbeError, TargetError
 from trapline.kernel.patterns import compile_pattern, is_pattern
 from trapline.records import record
@@ -43,6 +49,8 @@ class Kind:
         lister: yields (name behind the kind, module or category, symbol).
         describe: returns the arguments, a C declaration each.
         in_all: whether a listing of everything has it.
+        user: yields the same for a kind in user space, where it takes the process too; it is listed with everything
+            only of a process.
     """
 
     name: str
@@ -50,6 +58,7 @@ class Kind:
     lister: _Lister
     describe: _Describer
     in_all: bool = True
+    user: UserLister | None = None
 
 
 def _functions(target: LiveTarget, module: str, name: str) -> Iterator[tuple[str, str, str]]:
@@ -210,6 +219,10 @@ def _self(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str,
         yield "signal:SIGUSR1", "", "SIGUSR1"
 
 
+def _user_parameters(target: LiveTarget, row: Listed) -> list[str]:
+    return describe_user_function(target, row.module, row.symbol)
+
+
 def _nothing(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
     return iter(())
 
@@ -231,17 +244,21 @@ KINDS = (
     Kind("self", (), _self, _none, in_all=False),
     Kind("software", ("s",), _perf(SOFTWARE_EVENTS, SOFTWARE_ALIASES), _none),
     Kind("tracepoint", ("t",), _tracepoints, _tracepoint_fields),
+    Kind("uprobe", ("u",), _nothing, _user_parameters, user=list_user_functions),
+    Kind("uretprobe", ("ur",), _nothing, _none, in_all=False, user=list_user_functions),
+    Kind("usdt", ("U",), _nothing, _none, user=list_usdt_probes),
     Kind("watchpoint", ("w",), _nothing, _none, in_all=False),
 )
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name, *kind.aliases)}
 
 
-def list_probes(pattern: str, target: LiveTarget) -> list[Listed]:
+def list_probes(pattern: str, target: LiveTarget, pid: int = 0) -> list[Listed]:
     """Return the probes that a pattern matches: those of each of its parts in turn, sorted by kind and name.
 
     Args:
         pattern: ``kind:name``, ``kind:module:name``, or a glob of names (of all kinds); several separated by commas.
         target: the running kernel.
+        pid: a process whose files are looked at, 0 for none.
 
     Raises:
         TargetError: what the listing needs is missing or may not be read.
@@ -249,22 +266,23 @@ def list_probes(pattern: str, target: LiveTarget) -> list[Listed]:
     found: list[Listed] = []
     for part in pattern.split(","):
         rows: dict[str, Listed] = {}
-        for kind, first, name in _selections(part.strip()):
-            for label, module, symbol in kind.lister(target, first, name):
+        for kind, first, name in _selections(part.strip(), pid):
+            matches = kind.user(target, first, name, pid) if kind.user else kind.lister(target, first, name)
+            for label, module, symbol in matches:
                 row = Listed(f"{kind.name}:{label}", kind.name, module, symbol)
                 rows.setdefault(row.name, row)
         found += sorted(rows.values(), key=lambda row: row.name)
     return found
 
 
-def _selections(pattern: str) -> Iterator[tuple[Kind, str, str]]:
+def _selections(pattern: str, pid: int) -> Iterator[tuple[Kind, str, str]]:
     head, _, rest = pattern.partition(":")
     if not rest and ":" not in pattern:
         if head in _BY_NAME and not is_pattern(head):
             yield _BY_NAME[head], "", "*"
             return
         for kind in KINDS:
-            if kind.in_all:
+            if kind.in_all and (pid or not kind.user):
                 yield kind, "", head
         return
     first, colon, name = rest.partition(":")
@@ -276,7 +294,7 @@ def _selections(pattern: str) -> Iterator[tuple[Kind, str, str]]:
     elif is_pattern(head):
         matches = compile_pattern(head).match
         for kind in KINDS:
-            if kind.in_all and matches(kind.name):
+            if kind.in_all and (pid or first or not kind.user) and matches(kind.name):
                 yield kind, first, name or "*"
     else:
         known = ", ".join(kind.name for kind in KINDS)

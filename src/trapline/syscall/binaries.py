@@ -35,7 +35,8 @@ def find_binaries(name: str, pid: int = 0) -> list[str]:
         pid: the process in whose view of the files `name` is meant; 0 for ours (and for ``*`` all processes).
     """
     if name in ("", "*"):
-        return mapped_binaries([pid] if pid > 0 else _processes())
+        # bpftrace shows the files of a process by their paths below its root, also when that is ours.
+        return mapped_binaries([pid], f"/proc/{pid}/root") if pid > 0 else mapped_binaries(_processes())
     root = process_root(pid)
     if "/" in name:
         if name.startswith("/proc/"):
@@ -51,11 +52,16 @@ def find_binaries(name: str, pid: int = 0) -> list[str]:
     return _distinct(_libraries(name, root))
 
 
-def mapped_binaries(pids: Iterable[int]) -> list[str]:
-    """Return the files that processes have mapped as code, by paths that work for us; each file once."""
+def mapped_binaries(pids: Iterable[int], seen_from: str | None = None) -> list[str]:
+    """Return the files that processes have mapped as code, by paths that work for us; each file once.
+
+    Args:
+        pids: the processes.
+        seen_from: what to put before their paths; by default what is needed.
+    """
     found: dict[tuple[str, int], str] = {}
     for pid in pids:
-        root: str | None = None
+        root = seen_from
         for mapping in read_memory_maps(pid):
             key = mapping.device, mapping.inode
             if not mapping.executable or mapping.path[:1] != "/" or key in found:
