@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.engine.child import Child
-from trapline.engine.machine import machine
+from trapline.engine.user_symbols import make_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
 from trapline.ir.spec import LOST, RING, START, TAI, AttachPoint, IterAttach, ObjectSpec, SpecialAttach
 from trapline.kernel.attach.table import runs_last_attached_first
@@ -22,7 +22,7 @@ from trapline.runtime.losses import LostEvents
 from trapline.runtime.maps import MapView
 from trapline.runtime.names import Names
 from trapline.runtime.output.protocol import Location, Output
-from trapline.runtime.symbols import KernelSymbols, UserSymbols
+from trapline.runtime.symbols import KernelSymbols
 from trapline.runtime.typed import TypedEvent
 from trapline.source import Sources
 from trapline.syscall.process import open_pidfd
@@ -87,7 +87,7 @@ class EngineSession:
             self._stack.callback(self._object.close)
             self.names = Names(
                 kernel=KernelSymbols(lambda: target.symbols),
-                user=UserSymbols(lambda path: machine().file_functions(path)),
+                user=make_user_symbols(target.user_files, dict(spec.config)),
                 probe_names=spec.probe_names,
             )
             self._loop = self._make_loop(on_event, report_faults)

@@ -9,6 +9,7 @@ from trapline.abi.elf import Elf
 from trapline.debuginfo.binary import Binary, DebugLink
 from trapline.errors import DecodeError
 from trapline.syscall.binaries import find_binaries
+from trapline.syscall.process import read_vdso
 
 _DEBUG_ROOT = "/usr/lib/debug"
 
@@ -53,6 +54,8 @@ class UserFiles:
         return known[1]
 
     def _read(self, path: str) -> Binary | None:
+        if path == "[vdso]":
+            return self._read_vdso()
         archive, inside, member = path.partition("!/")
         if inside:
             found = _read_member(archive, member)
@@ -70,6 +73,14 @@ class UserFiles:
         except DecodeError:
             return None
         return Binary(elf, base=base, find_debug=lambda link: self._find_debug(archive, link))
+
+    @staticmethod
+    def _read_vdso() -> Binary | None:
+        image = read_vdso()
+        try:
+            return Binary(Elf(image)) if image else None
+        except DecodeError:
+            return None
 
     def _find_debug(self, path: str, link: DebugLink) -> Elf | None:
         candidates = []

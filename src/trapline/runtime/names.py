@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from trapline.runtime.objects import Stack
-from trapline.runtime.symbols import KernelSymbols, Symbol, UserSymbols
+from trapline.runtime.symbols import Frame, KernelSymbols, Symbol, UserSymbols
 
 _NANO = 1_000_000_000
 _CLOCK_TAI = 11  # time.CLOCK_TAI is missing where Python was built without it
@@ -52,11 +52,14 @@ class Names:
     def stack_text(self, stack: Stack) -> str:
         """Return the lines of a stack as bpftrace shows them: a newline, then a line per frame."""
         lines = [""]
-        for address in stack.addresses:
+        for index, address in enumerate(stack.addresses):
             if stack.mode == "raw":
                 lines.append(f"{address:x}")
                 continue
-            symbol = self._frame(stack, address)
+            if not stack.kernel and self._user is not None:
+                lines += _frame_lines(self._user.frames(address, stack.pid, caller=index > 0), address, stack.mode)
+                continue
+            symbol = self._kernel.find(address) if stack.kernel and self._kernel else None
             text = _symbol_text(symbol, address, True)
             if stack.mode == "perf":
                 module = "" if stack.kernel else f" ({symbol.module if symbol else '[unknown]'})"
@@ -64,11 +67,6 @@ class Names:
             else:
                 lines.append(f"        {text}")
         return "\n".join(lines) + "\n"
-
-    def _frame(self, stack: Stack, address: int) -> Symbol | None:
-        if stack.kernel:
-            return self._kernel.find(address) if self._kernel else None
-        return self._user.find(address, stack.pid) if self._user else None
 
     def username(self, uid: int) -> str:
         """Return the name of user `uid` in ``/etc/passwd``, or an empty string."""
@@ -111,6 +109,25 @@ def format_time(nanoseconds: int, format: str) -> str:
         if code in format:
             format = format.replace(code, digits)
     return time.strftime(format, time.localtime(seconds))
+
+
+def _frame_lines(frames: Sequence[Frame], address: int, mode: str) -> list[str]:
+    """Return the lines that an address of a user stack makes, as bpftrace with blazesym shows them."""
+    if not frames:
+        return [f"\t{address:x} {_number(address)} ([unknown])" if mode == "perf" else f"        {_number(address)}"]
+    lines = []
+    for frame in frames:
+        name = frame.name if frame.inlined else f"{frame.name}+{frame.offset}"
+        if mode == "perf":
+            lines.append(f"\t{address:x} {name} ({'inlined' if frame.inlined else frame.module})")
+        else:
+            place = f"@{frame.path}:{frame.line}" if frame.path else ""
+            lines.append(f"        {'[inlined] ' if frame.inlined else ''}{name}{place}")
+    return lines
+
+
+def _number(address: int) -> str:
+    return hex(address) if address else "0"
 
 
 def _symbol_text(symbol: Symbol | None, address: int, offset: bool) -> str:

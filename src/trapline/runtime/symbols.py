@@ -115,6 +115,33 @@ def parse_perf_map(text: str) -> list[tuple[int, int, str, str]]:
     return found
 
 
+class Frame(NamedTuple):
+    """A line of a stack: a symbol, or a function that was inlined there (without offset); where in the source."""
+
+    name: str
+    offset: int = 0
+    module: str = ""
+    path: str = ""
+    line: int = 0
+    inlined: bool = False
+
+
+class SourcePlace(Protocol):
+    """A place in the source; `trapline.debuginfo.code_places.CodePlace` is one."""
+
+    @property
+    def function(self) -> str:
+        """What was inlined there; empty for the function that the code belongs to."""
+
+    @property
+    def path(self) -> str:
+        """The file."""
+
+    @property
+    def line(self) -> int:
+        """The line."""
+
+
 class UserSymbols:
     """Symbols of processes; files are read once, mappings once per process and again when an address is not in them.
 
@@ -122,31 +149,81 @@ class UserSymbols:
         read_file_symbols: returns the function symbols of an ELF file, by file offset; empty when it has none or cannot
             be read.
         root: where ``/proc`` is.
+        refresh: look at the mappings again when an address is not in them.
+        keep: remember mappings; else they are read for every address.
+        demangle: makes names readable.
+        find_places: returns where in the source an offset of a file is, inlined functions first.
+        past: returns the mappings that an ended process had, as far as they are known.
     """
 
     def __init__(
-        self, read_file_symbols: Callable[[str], Sequence[FileSymbol]], *, root: str = "", refresh: bool = True
+        self,
+        read_file_symbols: Callable[[str], Sequence[FileSymbol]],
+        *,
+        root: str = "",
+        refresh: bool = True,
+        keep: bool = True,
+        demangle: Callable[[str], str] | None = None,
+        find_places: Callable[[str, int], Sequence[SourcePlace]] | None = None,
+        past: Callable[[int], Sequence[MemoryMap]] | None = None,
     ) -> None:
         self._read_file_symbols = read_file_symbols
         self._root = root
         self._refresh = refresh
-        self._files: dict[str, SymbolTable] = {}
+        self._keep = keep
+        self._demangle = demangle
+        self._find_places = find_places
+        self._past = past
+        self._files: dict[tuple[str, int, str], tuple[str, SymbolTable]] = {}
         self._processes: dict[int, tuple[list[MemoryMap], SymbolTable | None]] = {}
-        self._found: dict[tuple[int, int], Symbol | None] = {}
+        self._found: dict[tuple[int, int], tuple[Symbol, str, int] | None] = {}
 
     def find(self, address: int, pid: int) -> Symbol | None:
         """Return the symbol that covers `address` in process `pid`, or ``None``."""
-        key = (pid, address)
-        if key not in self._found:
-            self._found[key] = self._find(address, pid)
-        return self._found[key]
+        found = self._locate(address, pid)
+        return found[0] if found else None
+
+    def frames(self, address: int, pid: int, *, caller: bool = False) -> list[Frame]:
+        """Return the lines of a stack that `address` makes: inlined functions, the innermost first, then the symbol.
+
+        Args:
+            address: in process `pid`.
+            pid: the process.
+            caller: the address is where a call returns to: the call itself is before it.
+        """
+        found = self._locate(address, pid)
+        if found is None:
+            return []
+        symbol, path, offset = found
+        places = self._find_places(path, offset - caller) if self._find_places and path else ()
+        frames = [
+            Frame(self._readable(place.function), 0, "", place.path, place.line, True)
+            for place in places
+            if place.function
+        ]
+        own = next((place for place in places if not place.function), None)
+        frames.append(Frame(*symbol, own.path if own else "", own.line if own else 0))
+        return frames
 
     def forget(self, pid: int) -> None:
         """Drop what is known about a process (it ended, or ran another program)."""
         self._processes.pop(pid, None)
         self._found = {key: symbol for key, symbol in self._found.items() if key[0] != pid}
 
-    def _find(self, address: int, pid: int) -> Symbol | None:
+    def _readable(self, name: str) -> str:
+        return self._demangle(name) if self._demangle else name
+
+    def _locate(self, address: int, pid: int) -> tuple[Symbol, str, int] | None:
+        """Return (symbol, path by which the file can be read, offset in the file)."""
+        key = (pid, address)
+        if not self._keep:
+            self._processes.pop(pid, None)
+            return self._find_once(address, pid)
+        if key not in self._found:
+            self._found[key] = self._find(address, pid)
+        return self._found[key]
+
+    def _find(self, address: int, pid: int) -> tuple[Symbol, str, int] | None:
         known = pid in self._processes
         found = self._find_once(address, pid)
         if found is None and known and self._refresh:
@@ -156,31 +233,60 @@ class UserSymbols:
                 self._processes[pid] = before
         return found
 
-    def _find_once(self, address: int, pid: int) -> Symbol | None:
+    def _find_once(self, address: int, pid: int) -> tuple[Symbol, str, int] | None:
         if pid not in self._processes:
             self._processes[pid] = self._read_process(pid)
         mappings, jit = self._processes[pid]
         for mapping in mappings:
             if mapping.start <= address < mapping.end:
-                symbol = self._file(pid, mapping.path).find(address - mapping.start + mapping.offset)
+                path, table = self._file(pid, mapping)
+                offset = address - mapping.start + mapping.offset
+                symbol = table.find(offset)
                 if symbol is None:
                     return None
-                return Symbol(symbol.name, symbol.offset, mapping.path)
-        return jit.find(address) if jit else None
+                module = mapping.path.removesuffix(_DELETED)
+                return Symbol(self._readable(symbol.name), symbol.offset, module), path, offset
+        found = jit.find(address) if jit else None
+        return (found, "", 0) if found else None
 
     def _read_process(self, pid: int) -> tuple[list[MemoryMap], SymbolTable | None]:
         text = _read_text(f"{self._root}/proc/{pid}/maps")
-        mappings = [mapping for mapping in parse_memory_maps(text) if mapping.executable and mapping.path[:1] == "/"]
-        jit = parse_perf_map(_read_text(f"{self._root}/proc/{pid}/root/tmp/perf-{pid}.map"))
+        mappings = [m for m in parse_memory_maps(text) if m.executable and (m.path[:1] == "/" or m.path == _VDSO)]
+        if not mappings and self._past is not None:
+            mappings = list(self._past(pid))
+        number = _inner_pid(_read_text(f"{self._root}/proc/{pid}/status"), pid)
+        jit = parse_perf_map(_read_text(f"{self._root}/proc/{pid}/root/tmp/perf-{number}.map"))
         return mappings, SymbolTable(jit) if jit else None
 
-    def _file(self, pid: int, path: str) -> SymbolTable:
-        if path not in self._files:
-            symbols = self._read_file_symbols(f"{self._root}/proc/{pid}/root{path}")
-            if not symbols:  # the process may be gone, or in another root
+    def _file(self, pid: int, mapping: MemoryMap) -> tuple[str, SymbolTable]:
+        # Containers have different files under one path.
+        key = mapping.device, mapping.inode, mapping.path
+        if key not in self._files:
+            candidates = [f"{self._root}/proc/{pid}/root{mapping.path}", mapping.path]
+            if mapping.path.endswith(_DELETED):
+                candidates = [f"{self._root}/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"]
+            elif mapping.path == _VDSO:
+                candidates = [_VDSO]
+            for path in candidates:
+                # The process may be gone, or in another root.
                 symbols = self._read_file_symbols(path)
-            self._files[path] = SymbolTable((offset, size, name, path) for offset, size, name in symbols)
-        return self._files[path]
+                if symbols:
+                    break
+            self._files[key] = path, SymbolTable((o, size, name, path) for o, size, name in symbols)
+        return self._files[key]
+
+
+_DELETED = " (deleted)"
+_VDSO = "[vdso]"
+
+
+def _inner_pid(status: str, pid: int) -> int:
+    """Return a process's number in its own pid namespace, as ``/proc/PID/status`` tells: what a compiler writes."""
+    for line in status.splitlines():
+        if line.startswith("NSpid:"):
+            numbers = line.split()[1:]
+            return int(numbers[-1]) if numbers else pid
+    return pid
 
 
 def _read_text(path: str) -> str:

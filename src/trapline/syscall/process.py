@@ -49,6 +49,19 @@ def read_memory_maps(pid: int) -> list[MemoryMap]:
         return []
 
 
+def read_vdso() -> bytes:
+    """Return the code that the kernel maps into every process; empty when it maps none."""
+    for mapping in read_memory_maps(os.getpid()):
+        if mapping.path == "[vdso]":
+            try:
+                with open("/proc/self/mem", "rb", buffering=0) as memory:
+                    memory.seek(mapping.start)
+                    return memory.read(mapping.end - mapping.start)
+            except OSError:
+                break
+    return b""
+
+
 def open_pidfd(pid: int) -> Fd:
     """pidfd_open(2): a descriptor that becomes readable when the process ends.
 
