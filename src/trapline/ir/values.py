@@ -74,7 +74,8 @@ class UsymV:
 class StackV:
     """A stack: ``{u32 pid; u32 nr; u64 ips[limit]}`` (pid is 0 for kernel stacks).
 
-    mode is ``bpftrace``, ``perf``, ``raw`` or ``build_id``.
+    mode is ``bpftrace``, ``perf``, ``raw`` or ``build_id``; the frames of the last are
+    ``{s32 status; u8 build_id[20]; u64 offset_or_ip}``.
     """
 
     kernel: bool
@@ -84,7 +85,7 @@ class StackV:
     @property
     def size(self) -> int:
         """Size in bytes."""
-        return 8 + 8 * self.limit
+        return 8 + (32 if self.mode == "build_id" else 8) * self.limit
 
 
 @record(frozen=True)

@@ -161,11 +161,19 @@ def _user_symbol(value: v.UsymV, namer: Namer) -> Decoder:
     return decode
 
 
+_BUILD_ID = struct.Struct("<i20sQ")  # struct bpf_stack_build_id: status, build id, offset in the file or address
+_VALID = 1  # BPF_STACK_BUILD_ID_VALID
+
+
 def _stack(value: v.StackV, namer: Namer) -> Decoder:
     kernel, limit, mode = value.kernel, value.limit, value.mode
 
     def decode(buffer: Buffer, offset: int) -> Stack:
         pid, count = _U32_PAIR.unpack_from(buffer, offset)
+        if mode == "build_id":
+            frames = [_BUILD_ID.unpack_from(buffer, offset + 8 + 32 * i) for i in range(min(count, limit))]
+            ids = tuple(build_id.hex() if status == _VALID else "" for status, build_id, _ in frames)
+            return Stack(tuple(frame[2] for frame in frames), pid, kernel, mode, namer, ids)
         addresses = struct.unpack_from(f"<{min(count, limit)}Q", buffer, offset + 8)
         return Stack(addresses, 0 if kernel else pid, kernel, mode, namer)
 

@@ -95,6 +95,12 @@ def _stack(value: v.StackV) -> Encoder:
         if not isinstance(item, Stack):
             raise TypeError(f"expected a Stack, got {type(item).__name__}")
         count = len(item.addresses)
+        if value.mode == "build_id":
+            frames = b"".join(
+                struct.pack("<i20sQ", 1 if build_id else 2, bytes.fromhex(build_id), place)
+                for place, build_id in zip(item.addresses, item.build_ids, strict=True)
+            )
+            return (struct.pack("<II", item.pid, count) + frames).ljust(value.size, b"\0")
         return struct.pack(f"<II{count}Q", item.pid, count, *item.addresses).ljust(value.size, b"\0")
 
     return encode

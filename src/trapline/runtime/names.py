@@ -53,7 +53,10 @@ class Names:
         """Return the lines of a stack as bpftrace shows them: a newline, then a line per frame."""
         lines = [""]
         for index, address in enumerate(stack.addresses):
-            if stack.mode == "raw":
+            if stack.build_ids and stack.build_ids[index]:
+                lines.append(f"{stack.build_ids[index]} 0x{address:x}")
+                continue
+            if stack.mode in ("raw", "build_id"):
                 lines.append(f"{address:x}")
                 continue
             if not stack.kernel and self._user is not None:

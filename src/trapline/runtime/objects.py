@@ -149,16 +149,27 @@ class Stack(_Value):
 
     Args:
         mode: ``bpftrace``, ``perf``, ``raw`` or ``build_id``: how the text looks.
+        build_ids: in that last mode the build id of each frame's file, in hexadecimal; its address is then an offset
+            in the file. Empty where the file has none.
     """
 
-    __slots__ = ("_namer", "addresses", "kernel", "mode", "pid")
-    _compared = ("addresses", "pid", "kernel", "mode")
+    __slots__ = ("_namer", "addresses", "build_ids", "kernel", "mode", "pid")
+    _compared = ("addresses", "build_ids", "pid", "kernel", "mode")
 
-    def __init__(self, addresses: tuple[int, ...], pid: int, kernel: bool, mode: str, namer: Namer) -> None:
+    def __init__(
+        self,
+        addresses: tuple[int, ...],
+        pid: int,
+        kernel: bool,
+        mode: str,
+        namer: Namer,
+        build_ids: tuple[str, ...] = (),
+    ) -> None:
         self.addresses = addresses
         self.pid = pid
         self.kernel = kernel
         self.mode = mode
+        self.build_ids = build_ids
         self._namer = namer
 
     def __len__(self) -> int:

@@ -150,13 +150,16 @@ def _lower_func(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op | N
     if not site.user:
         return b.helper("get_func_ip", b.context)
     assert target is not None
-    # The helper knows uprobes since Linux 6.6, as uprobe_multi; before, a uretprobe knows its caller only.
-    if site.at_return and low.knowledge.target.has("uprobe_multi"):
-        address = b.helper("get_func_ip", b.context)
-    else:
-        address = _register(low, low.knowledge.target.arch.ip)
-    store_usym(low, address, target)
+    store_usym(low, probed_address(low), target)
     return None
+
+
+def probed_address(low: Lowerer) -> Op:
+    """Return where the probe is: of a uretprobe the function's start."""
+    # The helper knows uprobes since Linux 6.6, as uprobe_multi; before, a uretprobe knows its caller only.
+    if low.site.at_return and low.knowledge.target.has("uprobe_multi"):
+        return low.b.helper("get_func_ip", low.b.context)
+    return _register(low, low.knowledge.target.arch.ip)
 
 
 def store_usym(low: Lowerer, address: Op, target: Op) -> None:
@@ -260,7 +263,8 @@ def _lower_usermode(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op
 
 
 def _check_stack(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
-    return t.StackT(node.name == "kstack", mode=typer.knowledge.config.text("stack_mode"))
+    mode = typer.knowledge.config.text("stack_mode")
+    return t.StackT(node.name == "kstack", mode="raw" if mode == "build_id" and node.name == "kstack" else mode)
 
 
 def _lower_stack(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
@@ -269,13 +273,20 @@ def _lower_stack(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
     read_stack(low, kind, target)
 
 
+_BPF_F_USER_STACK = 1 << 8
+_BPF_F_USER_BUILD_ID = 1 << 11
+
+
 def read_stack(low: Lowerer, kind: t.StackT, target: Op) -> None:
-    """Write the current stack to memory: ``{u32 pid; u32 nr; u64 ips[]}``."""
+    """Write the current stack to memory, as `t.StackT.size` says."""
     b = low.b
-    user = 0 if kind.kernel else 256  # BPF_F_USER_STACK
+    flags = 0 if kind.kernel else _BPF_F_USER_STACK
+    if kind.mode == "build_id":
+        flags |= _BPF_F_USER_BUILD_ID
     context = low.context_for_helpers()
-    size = b.helper("get_stack", context, b.offset(target, 8), b.i32(8 * kind.limit), b.i64(user))
-    count = b.select(b.compare("sgt", size, b.i64(0)), b.binary("lshr", size, b.i64(3)), b.i64(0))
+    shift = kind.frame_size.bit_length() - 1
+    size = b.helper("get_stack", context, b.offset(target, 8), b.i32(kind.frame_size * kind.limit), b.i64(flags))
+    count = b.select(b.compare("sgt", size, b.i64(0)), b.binary("lshr", size, b.i64(shift)), b.i64(0))
     pid = b.i32(0) if kind.kernel else low.current_task()[0]
     b.store(pid, target)
     b.store(b.resize(count, I32, signed=False), b.offset(target, 4))

@@ -15,6 +15,7 @@ from trapline.frontends.bpftrace.functions_output import OUTPUT_FUNCTIONS
 from trapline.frontends.bpftrace.functions_strings import STRING_FUNCTIONS
 from trapline.frontends.bpftrace.functions_system import SYSTEM_FUNCTIONS
 from trapline.frontends.bpftrace.functions_task import TASK_FUNCTIONS
+from trapline.frontends.bpftrace.functions_user import USER_FUNCTIONS
 from trapline.frontends.bpftrace.memory import check_pointer, literal_text, pointer_of
 from trapline.frontends.bpftrace.tables import MANY, Function
 from trapline.ir.function import Op
@@ -190,8 +191,8 @@ def _check_stack(typer: ExpressionTyper, call: ast.Call) -> t.Type:
         if not 1 <= value <= _MAX_FRAMES:
             return typer.error(f"{call.name}([int limit]): limit must be 1 to {_MAX_FRAMES} ({value} given)", node.span)
         limit = value
-    if mode == "build_id":
-        return typer.unsupported("the stack mode build_id is", call.span)
+    if mode == "build_id" and call.name == "kstack":
+        return typer.error("'build_id' stack mode can only be used for ustack", call.span)
     return t.StackT(call.name == "kstack", limit, mode)
 
 
@@ -235,7 +236,7 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     raise AssertionError(f"{call.name} was lowered")
 
 
-_LATER = "uaddr percpu_kaddr skboutput kfunc_allowed unwatch elf_is_exe elf_info memcmp_record usdt_arg dw_ustack"
+_LATER = "percpu_kaddr skboutput kfunc_allowed unwatch elf_is_exe elf_info memcmp_record dw_ustack"
 
 FUNCTIONS: dict[str, Function] = {
     row.name: row
@@ -247,6 +248,7 @@ FUNCTIONS: dict[str, Function] = {
         *NETWORK_FUNCTIONS,
         *SYSTEM_FUNCTIONS,
         *TASK_FUNCTIONS,
+        *USER_FUNCTIONS,
         Function("buf", 1, 2, _check_buf, _lower_buf, "buf(p[, n]): bytes of memory"),
         Function("kaddr", 1, 1, _check_kaddr, _lower_kaddr, 'kaddr("symbol"): address of a kernel symbol'),
         Function("kptr", 1, 1, _check_space, _lower_space, "kptr(p): the same pointer, into the kernel's memory"),

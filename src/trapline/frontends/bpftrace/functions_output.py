@@ -104,12 +104,21 @@ def _check_print(typer: ExpressionTyper, call: ast.Call) -> t.Type:
         return typer.error("print() takes top and div only for a whole map", call.span)
     kind = typer.type_of(node)
     if isinstance(kind, t.ArgsT):
-        return typer.unsupported("print(args) is", node.span)
+        if node not in typer.rewritten:
+            typer.rewritten[node] = _whole_arguments(typer, node)
+        kind = typer.type_of(typer.rewritten[node])
     if isinstance(kind, t.AggregateT) and kind.histogram:
         return typer.unsupported("print() of one histogram of a map is", node.span)
     if not isinstance(kind, t.UnknownT) and value_of(kind) is None:
         return typer.error(f"print() cannot print a value of type '{kind}'", node.span)
     return t.VOID
+
+
+def _whole_arguments(typer: ExpressionTyper, node: ast.Expr) -> ast.Record:
+    """Return the record that ``args`` as a whole stands for: every argument that can be read."""
+    arguments = typer.arguments
+    shown = [name for name, argument in arguments.items.items() if value_of(argument.type) is not None]
+    return ast.Record(node.span, tuple((name, ast.FieldAccess(node.span, node, name)) for name in shown))
 
 
 def _lower_print(low: Lowerer, call: ast.Call, target: Op | None) -> None:
@@ -119,6 +128,7 @@ def _lower_print(low: Lowerer, call: ast.Call, target: Op | None) -> None:
         with low.record(spec.PrintMapEvent(node.name, top, div, low.header)):
             pass
         return
+    node = low.typer.rewritten.get(node, node)
     kind = low.type(node)
     if isinstance(node, ast.MapElement):
         _print_element(low, node, kind)

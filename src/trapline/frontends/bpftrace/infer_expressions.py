@@ -73,7 +73,7 @@ class ExpressionTyper(ComptimeTyper):
     def _arg_n(self, node: ast.Identifier, number: int) -> t.Type:
         site = self.site
         if site.provider == "usdt":
-            return self._usdt_argument(node, number)
+            return self.usdt_argument(node, number)
         if site.has_registers:
             if site.at_return:
                 return self.error(
@@ -92,11 +92,13 @@ class ExpressionTyper(ComptimeTyper):
             return t.UINT64
         return self.error(f"{node.name} is not available in a {site.provider} probe", node.span, "Use args.NAME.")
 
-    def _usdt_argument(self, node: ast.Identifier, number: int) -> t.Type:
+    def usdt_argument(self, node: ast.Identifier | ast.Call, number: int) -> t.Type:
+        """Return the type of argument `number` of a USDT probe."""
         for operands in self.site.operands:
             if number < len(operands) and operands[number].kind == "unknown":
                 return self.error(
-                    f"{node.name} of {self.site.label} cannot be read: its place is {operands[number].text}", node.span
+                    f"{node.span.text} of {self.site.label} cannot be read: its place is {operands[number].text}",
+                    node.span,
                 )
         return t.INT64
 

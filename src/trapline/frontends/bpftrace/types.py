@@ -238,8 +238,13 @@ class StackT:
 
     @property
     def size(self) -> int:
-        """Size in bytes: ``{u32 pid; u32 nr; u64 ips[limit]}``."""
-        return 8 + 8 * self.limit
+        """Size in bytes: ``{u32 pid; u32 nr; u64 ips[limit]}``, or with ``struct bpf_stack_build_id`` for build_id."""
+        return 8 + self.frame_size * self.limit
+
+    @property
+    def frame_size(self) -> int:
+        """Size of a frame in bytes."""
+        return 32 if self.mode == "build_id" else 8
 
     def __str__(self) -> str:
         return "kstack_t" if self.kernel else "ustack_t"
