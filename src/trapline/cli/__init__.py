@@ -58,7 +58,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         sys.stdout.write(f"trapline {__version__}\n")
         return EXIT_OK
-    if found.without or found.traceable_functions:
+    if found.without or found.traceable_functions or found.debuginfo is not None:
         from trapline.cli.machine import restrict_machine
 
         restrict_machine(found)

@@ -32,3 +32,5 @@ def restrict_machine(found: Arguments) -> None:
         if not os.access(found.traceable_functions, os.R_OK):
             raise TraplineError(f"cannot read '{found.traceable_functions}' (--traceable-functions)")
         target.traceable_file = found.traceable_functions
+    if found.debuginfo is not None:
+        target.user_files.set_debug_dirs(found.debuginfo)

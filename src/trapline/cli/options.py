@@ -46,6 +46,7 @@ OPTIONS = (
     Option(("-I",), "DIR", "search this directory for included C headers"),
     Option(("--include",), "FILE", "include this C header before the program"),
     Option(("--traceable-functions",), "FILE", "read the traceable functions from FILE"),
+    Option(("--debuginfo",), "DIR[:DIR]", "search for separate debug files there; a + before checks their CRC"),
     Option(("-h", "--help"), "", "print this help"),
     Option(("-V", "--version"), "", "print the version"),
     Option(("--verify-llvm-ir",), "", "", hidden=True),
@@ -82,6 +83,7 @@ class Arguments:
     include_dirs: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
     traceable_functions: str | None = None
+    debuginfo: str | None = None
     help: bool = False
     version: bool = False
     operands: tuple[str, ...] = field(default=())
@@ -166,6 +168,7 @@ _FIELDS = {
     "--dry-run": "dry_run",
     "--probe-filter": "probe_filter",
     "--traceable-functions": "traceable_functions",
+    "--debuginfo": "debuginfo",
     "-h": "help",
     "-V": "version",
 }

@@ -11,7 +11,7 @@ from trapline.errors import DecodeError
 from trapline.syscall.binaries import find_binaries
 from trapline.syscall.process import read_vdso
 
-_DEBUG_ROOT = "/usr/lib/debug"
+_DEBUG_DIRS = ("", ".debug", "/usr/lib/debug")
 
 
 class UserFiles:
@@ -22,12 +22,21 @@ class UserFiles:
         check_crc: trust a debug file that is found by name only if its checksum is right.
     """
 
-    debug_dirs: tuple[str, ...] = (_DEBUG_ROOT,)
+    debug_dirs: tuple[str, ...] = _DEBUG_DIRS
     check_crc = True
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, Binary | None]] = {}
         self._names: dict[str, str] = {}
+
+    def set_debug_dirs(self, text: str) -> None:
+        """Search separate debug files where ``DIR:DIR`` says too; ``+`` or ``-`` before it: check CRCs or not.
+
+        A relative directory is one beside the traced file; an empty one is the folder of that file itself.
+        """
+        self.check_crc = not text.startswith("-")
+        self.debug_dirs = (*text.lstrip("+-").split(":"), *_DEBUG_DIRS)
+        self._open.clear()
 
     def find(self, name: str, pid: int = 0) -> Sequence[str]:
         """Return the paths of the files that `name` means; see `trapline.syscall.binaries.find_binaries`."""
@@ -35,7 +44,8 @@ class UserFiles:
 
     def fingerprint(self, name: str, pid: int = 0) -> str:
         """Return text that changes when `name` means other files, or when they change."""
-        return "\n".join(f"{path} {self.stamp(path)}" for path in self.find(name, pid))
+        seen = [f"{path} {self.stamp(path)}" for path in self.find(name, pid)]
+        return "\n".join([*seen, *self.debug_dirs]) if self.debug_dirs != _DEBUG_DIRS else "\n".join(seen)
 
     def stamp(self, path: str) -> str:
         """Return text that changes with the file; empty when there is none."""
@@ -83,15 +93,15 @@ class UserFiles:
             return None
 
     def _find_debug(self, path: str, link: DebugLink) -> Elf | None:
+        folder = os.path.dirname(os.path.realpath(path))
         candidates = []
         if len(link.build_id) > 2:
             name = f".build-id/{link.build_id[:2]}/{link.build_id[2:]}.debug"
-            candidates += [(f"{directory}/{name}", False) for directory in self.debug_dirs]
+            candidates += [(f"{directory}/{name}", False) for directory in self.debug_dirs if directory.startswith("/")]
         if link.link:
-            folder = os.path.dirname(os.path.realpath(path))
-            folders = [folder, f"{folder}/.debug"]
-            folders += [part for directory in self.debug_dirs for part in (f"{directory}{folder}", directory)]
-            candidates += [(f"{directory}/{link.link}", self.check_crc) for directory in folders]
+            for directory in self.debug_dirs:
+                places = (directory + folder, directory) if directory.startswith("/") else (f"{folder}/{directory}",)
+                candidates += [(f"{place}/{link.link}", self.check_crc) for place in places]
         for candidate, check in candidates:
             if os.path.exists(candidate) and not (os.path.exists(path) and os.path.samefile(candidate, path)):
                 data = _read_file(candidate)
