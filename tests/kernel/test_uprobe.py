@@ -61,10 +61,8 @@ def test_wildcards_share_one_program() -> None:
         attached = session.attach()
         seen = {event.text.partition(" ")[0] for event in session.events()}
         assert len(session.engine.spec.programs) == 1
-    names = {
-        name for name in ("add", "walk", "by_value", "leaf", "caller", "main") if f"uprobe:{TRACED}:{name}" in seen
-    }
-    assert names == {"add", "walk", "by_value", "leaf", "caller", "main"}
+    names = ("add", "walk", "by_value", "leaf", "caller", "main")
+    assert {f"uprobe:{TRACED}:{name}" for name in names} <= seen
     assert attached >= len(names)
 
 

@@ -168,7 +168,9 @@ def _demangled_places(r: Resolver, point: ast.AttachPoint, binary: Binary) -> li
         if not function.name.startswith("_Z"):
             continue
         readable = demangle(function.name)
-        if matches(readable if whole else strip_parameters(readable)):
+        name = readable if whole else strip_parameters(readable)
+        # A template's instance is written with its result: "long twice<long>".
+        if matches(name) or matches(name.rpartition(" ")[2]):
             seen.setdefault(function.offset, (f"cpp:{function.name}", function.offset, function))
     return sorted(seen.values(), key=lambda place: place[0])
 
