@@ -255,3 +255,53 @@ def test_symbols_of_a_deleted_program(setting: str, tmp_path: Path) -> None:
             event = next(session.events(timeout=scaled(10)))
             assert event.text.startswith("leaf ")
             assert f"leaf+0 ({path})" in event.text
+
+
+@pytest.mark.rows("1.3.21", "1.7.17")
+def test_stacks_of_programs_that_have_ended(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\n{TRACED}\ntrue\n")
+    script.chmod(0o755)
+    program = f"uprobe:{TRACED}:leaf {{ @[ustack(perf, 2), pid] = count(); @f[func] = count() }}"
+    with trapline.Session(program, cache=False, command=str(script)) as session:
+        session.attach()
+        for _ in session.events():
+            pass
+        ((stack, pid),) = session.maps["@"]
+        assert not os.path.exists(f"/proc/{pid}")
+        frames = str(stack).strip("\n").split("\n")
+        assert [frame.split()[1].partition("+")[0] for frame in frames] == ["leaf", "inlined", "caller"]
+        assert [str(name) for name in session.maps["@f"]] == ["leaf"]
+
+
+def test_symbols_of_code_that_a_compiler_made(tmp_path: Path) -> None:
+    """A perf map names what is not in any file; here for the address of an anonymous mapping of this process."""
+    import mmap
+
+    from trapline.engine.user_symbols import make_user_symbols
+
+    with mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC) as code:
+        import ctypes
+
+        view = ctypes.c_char.from_buffer(code)
+        address = ctypes.addressof(view)
+        del view
+        path = Path(f"/tmp/perf-{os.getpid()}.map")
+        path.write_text(f"{address:x} 40 compiled function\n")
+        try:
+            found = make_user_symbols(UserFiles(), {}).find(address + 4, os.getpid())
+        finally:
+            path.unlink()
+        assert found is not None and (found.name, found.offset) == ("compiled function", 4)
+
+
+def test_symbols_of_the_vdso() -> None:
+    from trapline.engine.user_symbols import make_user_symbols
+    from trapline.syscall.process import read_memory_maps
+
+    (vdso,) = [m for m in read_memory_maps(os.getpid()) if m.path == "[vdso]"]
+    binary = UserFiles().open("[vdso]")
+    assert binary is not None
+    function = next(f for f in binary.functions if "gettime" in f.name)
+    found = make_user_symbols(UserFiles(), {}).find(vdso.start + function.offset, os.getpid())
+    assert found is not None and "gettime" in found.name and found.module == "[vdso]"

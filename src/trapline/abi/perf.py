@@ -88,6 +88,18 @@ MMAP_PAGE_DATA_TAIL = 1032
 # struct perf_event_header {u32 type; u16 misc; u16 size}
 RECORD_HEADER = struct.Struct("=IHH")
 
+# What a ring tells about processes besides samples: enum perf_event_type and the bits of struct perf_event_attr.
+PERF_RECORD_COMM = 3
+PERF_RECORD_FORK = 7
+PERF_RECORD_MMAP2 = 10
+PERF_RECORD_MISC_COMM_EXEC = 1 << 13
+PERF_ATTR_MMAP = 1 << 8
+PERF_ATTR_COMM = 1 << 9
+PERF_ATTR_TASK = 1 << 13
+PERF_ATTR_WATERMARK = 1 << 14
+PERF_ATTR_MMAP2 = 1 << 23
+PERF_ATTR_COMM_EXEC = 1 << 24
+
 # Breakpoint types (struct perf_event_attr.bp_type).
 HW_BREAKPOINT_R = 1
 HW_BREAKPOINT_W = 2

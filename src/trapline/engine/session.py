@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.engine.child import Child
-from trapline.engine.user_symbols import make_user_symbols
+from trapline.engine.user_symbols import make_user_symbols, shows_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
 from trapline.ir.spec import LOST, RING, START, TAI, AttachPoint, IterAttach, ObjectSpec, SpecialAttach
 from trapline.kernel.attach.table import runs_last_attached_first
@@ -30,6 +30,7 @@ from trapline.syscall.ringbuf import RingBuffer
 
 if TYPE_CHECKING:
     from trapline.kernel.target import LiveTarget
+    from trapline.runtime.past_mappings import PastMappings
     from trapline.syscall.fd import Fd
 
 _LONG = 2.0  # seconds after which a run can afford to keep what it learned
@@ -85,12 +86,22 @@ class EngineSession:
                 self._pidfd = self._stack.enter_context(open_pidfd(pid))
             self._object: LoadedObject = self._load(spec, target, verifier_log)
             self._stack.callback(self._object.close)
+            past: PastMappings | None = None
+            if shows_user_symbols(spec):
+                from trapline.runtime.past_mappings import PastMappings
+
+                past = PastMappings(target.online_cpus)
+                self._stack.callback(past.close)
             self.names = Names(
                 kernel=KernelSymbols(lambda: target.symbols),
-                user=make_user_symbols(target.user_files, dict(spec.config)),
+                user=make_user_symbols(target.user_files, dict(spec.config), past),
                 probe_names=spec.probe_names,
             )
             self._loop = self._make_loop(on_event, report_faults)
+            if past is not None:
+                past.watch(self._loop)
+                if pid is not None:
+                    past.remember(pid)
         except BaseException:
             self._stack.close()
             raise

@@ -5,18 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from trapline.ir.values import StackV, UsymV
 from trapline.runtime.symbols import FileSymbol, SourcePlace, UserSymbols
 
 if TYPE_CHECKING:
+    from trapline.ir.spec import ObjectSpec
     from trapline.ir.target import UserFiles
+    from trapline.runtime.past_mappings import PastMappings
 
 
-def make_user_symbols(files: UserFiles, config: Mapping[str, str | int | bool]) -> UserSymbols:
+def shows_user_symbols(spec: ObjectSpec) -> bool:
+    """Return whether a program shows addresses of processes as symbols: in an event, a key or a value."""
+    roots: list[object] = [*spec.events, *((m.key, m.value) for m in spec.maps)]
+    while roots:
+        item = roots.pop()
+        if isinstance(item, UsymV) or (isinstance(item, StackV) and not item.kernel):
+            return True
+        if isinstance(item, (tuple, list)):
+            roots += item
+        elif item is not None and not isinstance(item, (str, bytes, int)):
+            roots += [getattr(item, name) for name in getattr(item, "__dataclass_fields__", ())]
+    return False
+
+
+def make_user_symbols(
+    files: UserFiles, config: Mapping[str, str | int | bool], past: PastMappings | None = None
+) -> UserSymbols:
     """Return what finds the symbols of processes.
 
     Args:
         files: opens executables.
         config: the run's settings: ``cache_user_symbols``, ``cpp_demangle``, ``show_debug_info``.
+        past: knows what ended processes had mapped.
     """
 
     def read(path: str) -> Sequence[FileSymbol]:
@@ -38,5 +58,6 @@ def make_user_symbols(files: UserFiles, config: Mapping[str, str | int | bool]) 
         read,
         keep=config.get("cache_user_symbols") not in ("NONE", "0"),
         demangle=files.demangle if config.get("cpp_demangle", True) else None,
+        past=past,
         find_places=places if config.get("show_debug_info", True) else None,
     )

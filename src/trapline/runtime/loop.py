@@ -122,6 +122,10 @@ class EventLoop:
         """End the run when `fd` becomes readable (a pidfd: when its process ends); records before that are handled."""
         self._poller.add(fd, "end")
 
+    def on_input(self, fd: int, act: Callable[[], object]) -> None:
+        """Call `act` whenever `fd` is readable and the loop looks."""
+        self._poller.add(fd, act)
+
     def _exit(self, code: int) -> None:
         self.exit_code = code
         self.exited = True
@@ -251,6 +255,8 @@ class EventLoop:
                 self._ended = True
             elif tag == "wake":
                 os.eventfd_read(self._wake)
+            elif callable(tag):
+                tag()
 
     def _check(self, interval: float) -> None:
         """Report losses and failures, unless they were looked at less than `interval` seconds ago."""

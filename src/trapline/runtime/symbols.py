@@ -243,7 +243,7 @@ class UserSymbols:
                 offset = address - mapping.start + mapping.offset
                 symbol = table.find(offset)
                 if symbol is None:
-                    return None
+                    break
                 module = mapping.path.removesuffix(_DELETED)
                 return Symbol(self._readable(symbol.name), symbol.offset, module), path, offset
         found = jit.find(address) if jit else None
@@ -251,9 +251,8 @@ class UserSymbols:
 
     def _read_process(self, pid: int) -> tuple[list[MemoryMap], SymbolTable | None]:
         text = _read_text(f"{self._root}/proc/{pid}/maps")
-        mappings = [m for m in parse_memory_maps(text) if m.executable and (m.path[:1] == "/" or m.path == _VDSO)]
-        if not mappings and self._past is not None:
-            mappings = list(self._past(pid))
+        seen: Iterable[MemoryMap] = parse_memory_maps(text) if text or self._past is None else self._past(pid)
+        mappings = [m for m in seen if m.executable and ((m.path[:1] == "/" and m.path[:2] != "//") or m.path == _VDSO)]
         number = _inner_pid(_read_text(f"{self._root}/proc/{pid}/status"), pid)
         jit = parse_perf_map(_read_text(f"{self._root}/proc/{pid}/root/tmp/perf-{number}.map"))
         return mappings, SymbolTable(jit) if jit else None

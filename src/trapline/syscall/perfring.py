@@ -32,16 +32,19 @@ class PerfRing:
         pages: size of the ring in pages, a power of two.
         wakeup_events: wake a waiting reader after so many samples.
         pid: only samples of this process, or -1.
+        attr: another event than BPF output.
 
     Raises:
         KernelError: the event could not be opened or mapped (``kernel.perf_event_mlock_kb``).
     """
 
-    def __init__(self, cpu: int, pages: int, *, wakeup_events: int = 1, pid: int = -1) -> None:
+    def __init__(
+        self, cpu: int, pages: int, *, wakeup_events: int = 1, pid: int = -1, attr: PerfEventAttr | None = None
+    ) -> None:
         if pages < 1 or pages & (pages - 1):
             raise ValueError(f"the number of pages must be a power of two, not {pages}")
         page = os.sysconf("SC_PAGE_SIZE")
-        attr = PerfEventAttr(
+        attr = attr or PerfEventAttr(
             type=abi.PERF_TYPE_SOFTWARE,
             config=abi.PERF_COUNT_SW_BPF_OUTPUT,
             sample_type=abi.PERF_SAMPLE_RAW,
@@ -79,27 +82,29 @@ class PerfRing:
         Args:
             limit: at most so many records; 0 means all.
         """
-        self._check()
-        tail, head = self._tail.value, self._head.value
         samples: list[bytes] = []
         lost = 0
-        taken = 0
-        while tail < head:
-            kind, _misc, size = abi.RECORD_HEADER.unpack(self._bytes(tail, abi.RECORD_HEADER.size))
-            if size < abi.RECORD_HEADER.size:
-                raise KernelError(f"perf ring on CPU {self.cpu} is corrupt: record of {size} bytes")
-            body = self._bytes(tail + abi.RECORD_HEADER.size, size - abi.RECORD_HEADER.size)
-            tail += size
+        for kind, _, body in self.records(limit):
             if kind == abi.PERF_RECORD_SAMPLE:
                 (length,) = _U32.unpack_from(body)
                 samples.append(body[4 : 4 + length])
             elif kind == abi.PERF_RECORD_LOST:
                 lost += _LOST.unpack_from(body)[1]
-            taken += 1
-            if limit and taken >= limit:
-                break
-        self._tail.value = tail
         return PerfBatch(samples, lost)
+
+    def records(self, limit: int = 0) -> list[tuple[int, int, bytes]]:
+        """Take (type, misc, body) of the records out of the ring, as `take` does."""
+        self._check()
+        tail, head = self._tail.value, self._head.value
+        found: list[tuple[int, int, bytes]] = []
+        while tail < head and not (limit and len(found) >= limit):
+            kind, misc, size = abi.RECORD_HEADER.unpack(self._bytes(tail, abi.RECORD_HEADER.size))
+            if size < abi.RECORD_HEADER.size:
+                raise KernelError(f"perf ring on CPU {self.cpu} is corrupt: record of {size} bytes")
+            found.append((kind, misc, self._bytes(tail + abi.RECORD_HEADER.size, size - abi.RECORD_HEADER.size)))
+            tail += size
+        self._tail.value = tail
+        return found
 
     def _bytes(self, position: int, size: int) -> bytes:
         start = position & (self.size - 1)
