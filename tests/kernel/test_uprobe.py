@@ -179,6 +179,7 @@ def test_mistakes() -> None:
         (f"uprobe:{TRACED}:walc", "Did you mean 'walk'"),
         ("uprobe:/nosuch:f", "does not exist"),
         (f"uprobe:{TRACED}:add+999", "Offset outside the function bounds"),
+        (f"uprobe:{TRACED}:add+2", "into middle of instruction"),
         (f"uprobe:{TRACED}:0x999999", "is not in the code"),
         (f"usdt:{TRACED}:nosuch", "No matches for usdt"),
         ("uprobe:/etc/passwd:f", "not an executable"),

@@ -197,6 +197,10 @@ class Elf:
         self._check_range(section.offset, section.size, f"section {section.name}")
         return bytes(self._data[section.offset : section.offset + section.size])
 
+    def file_bytes(self, offset: int, size: int) -> bytes:
+        """Copy bytes of the file; fewer where it ends."""
+        return bytes(self._data[offset : offset + size])
+
     def section_bytes(self, name: str) -> bytes | None:
         """Copy the bytes of the section with a name; ``None`` when there is none."""
         found = self.section(name)

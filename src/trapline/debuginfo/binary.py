@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trapline.abi.elf import STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, Elf, Symbol
+from trapline.abi.elf import EM_AARCH64, EM_X86_64, STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, Elf, Symbol
 from trapline.debuginfo.sections import section_bytes
 from trapline.errors import DecodeError
 from trapline.records import record
@@ -142,6 +142,16 @@ class Binary:
             if inside and (best is None or function.offset > best.offset):
                 best = function
         return best
+
+    def begins_instruction(self, function: FunctionSymbol, offset: int) -> bool | None:
+        """Return whether an instruction begins `offset` bytes behind a function's start; ``None`` when not known."""
+        if self.elf.machine == EM_AARCH64:
+            return offset % 4 == 0
+        if self.elf.machine != EM_X86_64:
+            return None
+        from trapline.abi.x86_length import begins_instruction
+
+        return begins_instruction(self.elf.file_bytes(function.offset - self.base, offset + 16), offset)
 
     def address_of(self, offset: int) -> int | None:
         """Translate an offset in the file that is mapped to a virtual address."""

@@ -132,8 +132,11 @@ def _places(r: Resolver, point: ast.AttachPoint, path: str, binary: Binary | Non
             if not r.options.unsafe:
                 r.error(point, f"address {point.address:#x} is not in the code of {path}")
             offset = point.address
+        function = binary.function_at(offset) if binary is not None else None
+        if binary is not None and function is not None:
+            _check_boundary(r, point, binary, function, offset - function.offset)
         # bpftrace shows such a probe with a decimal number.
-        return [(str(point.address), offset, binary.function_at(offset) if binary is not None else None)]
+        return [(str(point.address), offset, function)]
     assert binary is not None
     if point.namespace == "cpp":
         return _demangled_places(r, point, binary)
@@ -155,7 +158,18 @@ def _places(r: Resolver, point: ast.AttachPoint, path: str, binary: Binary | Non
             f"Offset outside the function bounds ('{point.event}' size is {found.size})",
             f"The offset must be less than {found.size} ({found.size:#x}).",
         )
+    _check_boundary(r, point, binary, found, point.offset)
     return [(f"{point.event}+{point.offset}", found.offset + point.offset, found)]
+
+
+def _check_boundary(r: Resolver, point: ast.AttachPoint, binary: Binary, function: FunctionSymbol, offset: int) -> None:
+    """Refuse a place inside of an instruction: a probe there would change what the program does."""
+    if not r.options.unsafe and binary.begins_instruction(function, offset) is False:
+        r.error(
+            point,
+            f"Could not add {point.provider} into middle of instruction: {function.name}+{offset}",
+            "Disassemble the function (objdump -d) to see where its instructions begin; --unsafe attaches anyway.",
+        )
 
 
 def _demangled_places(r: Resolver, point: ast.AttachPoint, binary: Binary) -> list[_Place]:
