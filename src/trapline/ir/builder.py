@@ -26,6 +26,7 @@ class Builder:
         self._serial = 0
         self.block = self.new_block("entry")
         self.function.blocks.append(self.block)
+        self._started = {self.block}
 
     # -- position
 
@@ -52,7 +53,8 @@ class Builder:
 
     def start(self, block: f.Block) -> None:
         """Append from now on to `block`."""
-        if block not in self.function.blocks:
+        if block not in self._started:
+            self._started.add(block)
             self.function.blocks.append(block)
         self.block = block
 

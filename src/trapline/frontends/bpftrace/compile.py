@@ -9,6 +9,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.builtins import BUILTINS
 from trapline.frontends.bpftrace.c_definitions import read_definitions
 from trapline.frontends.bpftrace.config import CompileOptions, resolve_config
+from trapline.frontends.bpftrace.depth import deep_recursion
 from trapline.frontends.bpftrace.expand_macros import expand_macros
 from trapline.frontends.bpftrace.functions import FUNCTIONS
 from trapline.frontends.bpftrace.imports import resolve_imports
@@ -68,7 +69,11 @@ def compile_program(
         UnsupportedError: it uses what is not implemented.
         TargetError: the machine lacks what it needs.
     """
-    options = options or CompileOptions()
+    with deep_recursion():
+        return _compile_program(source, target, options or CompileOptions(), dump)
+
+
+def _compile_program(source: Source, target: Target, options: CompileOptions, dump: Dump | None) -> CompileResult:
     program = parse_program(source, options.positional)
     if dump is not None:
         dump("ast", format_program(program))
@@ -133,7 +138,8 @@ def list_attach_points(source: Source, target: Target, options: CompileOptions |
     """
     options = options or CompileOptions()
     diagnostics = Diagnostics()
-    program = resolve_imports(parse_program(source, options.positional), options.positional, diagnostics).program
+    with deep_recursion():
+        program = resolve_imports(parse_program(source, options.positional), options.positional, diagnostics).program
     config = resolve_config(program.config, options, diagnostics)
     sites, refused = resolve_attach_points(program, target, config, options, diagnostics)
     if diagnostics.errors:

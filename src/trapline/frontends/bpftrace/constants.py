@@ -28,6 +28,9 @@ class ConstantReader:
     knowledge: Knowledge
     # What stands for a node: literals for what is known at compile time, plainer code for what is short for it.
     rewritten: dict[ast.Node, ast.Expr]
+    # What operators were found to give, as long as `rewritten` has that many entries: chains of them are long.
+    folded: dict[ast.Node, int | None]
+    folded_with: int
 
     def size_of(self, node: ast.Sizeof) -> int:
         """Return the bytes that ``sizeof`` asks for."""
@@ -74,7 +77,12 @@ class ConstantReader:
                 None if value is None else -value if node.op == "-" else ~value % (1 << 64 if value >= 0 else 1 << 63)
             )
         if isinstance(node, ast.Binary):
-            return self.fold(node.op, self.constant(node.left), self.constant(node.right))
+            if self.folded_with != len(self.rewritten):
+                self.folded.clear()
+                self.folded_with = len(self.rewritten)
+            if node not in self.folded:
+                self.folded[node] = self.fold(node.op, self.constant(node.left), self.constant(node.right))
+            return self.folded[node]
         if isinstance(node, ast.Sizeof):
             return self.size_of(node)
         if isinstance(node, ast.Offsetof):

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from trapline.frontends.bpftrace.depth import MAX_NESTING
 from trapline.frontends.bpftrace.lexer import Kind, Lexer, Token
 from trapline.source import Diagnostics, Source, Span
-
-# Deeper nesting than this is refused: later passes recurse over the tree.
-MAX_NESTING = 40
-MAX_CHAIN = 150
 
 
 class SyntaxAbort(Exception):

@@ -43,6 +43,7 @@ class SiteTyper(ExpressionTyper):
         """Type the whole block once."""
         self.scopes = [{}]
         self.resolved.clear()
+        self.folded.clear()
         probe = self.site.probe
         if probe.predicate is not None:
             kind = self.type_of(probe.predicate)

@@ -32,6 +32,8 @@ class TyperBase(ConstantReader):
         self.site = site
         self.types: dict[ast.Node, t.Type] = {}
         self.rewritten: dict[ast.Node, ast.Expr] = {}
+        self.folded: dict[ast.Node, int | None] = {}
+        self.folded_with = 0
         self.resolved: dict[ast.Variable, Variable] = {}
         self.scopes: list[dict[str, Variable]] = []
         self.used_arguments: dict[str, Argument] = {}

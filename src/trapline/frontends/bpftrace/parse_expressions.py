@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trapline.frontends.bpftrace import ast
-from trapline.frontends.bpftrace.cursor import MAX_CHAIN
+from trapline.frontends.bpftrace.depth import MAX_CHAIN
 from trapline.frontends.bpftrace.lexer import Kind
 from trapline.frontends.bpftrace.parse_types import TYPE_NAMES, TypeParser, looks_like_type
 from trapline.source import Span

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Protocol
 
 from trapline.ir.types import Space
@@ -147,12 +148,17 @@ class TupleT:
 
     elements: tuple[Type, ...]
 
-    @property
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """Byte offset of each element."""
         return layout(self.elements)[0]
 
-    @property
+    @cached_property
+    def align(self) -> int:
+        """Alignment in bytes."""
+        return max((align_of(e) for e in self.elements), default=1)
+
+    @cached_property
     def size(self) -> int:
         """Size in bytes."""
         return layout(self.elements)[1]
@@ -168,12 +174,17 @@ class NamedTupleT:
     names: tuple[str, ...]
     elements: tuple[Type, ...]
 
-    @property
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """Byte offset of each element."""
         return layout(self.elements)[0]
 
-    @property
+    @cached_property
+    def align(self) -> int:
+        """Alignment in bytes."""
+        return max((align_of(e) for e in self.elements), default=1)
+
+    @cached_property
     def size(self) -> int:
         """Size in bytes."""
         return layout(self.elements)[1]
@@ -372,7 +383,7 @@ def align_of(type_: Type) -> int:
     if isinstance(type_, ArrayT):
         return align_of(type_.element)
     if isinstance(type_, TupleT | NamedTupleT):
-        return max((align_of(e) for e in type_.elements), default=1)
+        return type_.align
     if is_scalar(type_):
         return type_.size
     return 8
