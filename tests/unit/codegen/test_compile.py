@@ -177,8 +177,8 @@ def test_a_frame_that_spills_gets_more_scratch() -> None:
     """Values that live across a call need the stack, besides the variables."""
     b = Builder("p")
     values = [b.barrier(b.load(I64, b.offset(b.context, 8 * (i % 20)))) for i in range(40)]
-    for _ in range(9):
-        b.helper("get_current_comm", b.local(40), b.i64(16))
+    for place in [b.local(40) for _ in range(9)]:
+        b.helper("get_current_comm", place, b.i64(16))
     for value in values:
         b.store(b.barrier(value), b.map_value("data"))
     program = compile_one(b)

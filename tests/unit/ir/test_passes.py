@@ -228,9 +228,10 @@ def test_each_program_has_an_element_of_scratch() -> None:
 
 def test_many_small_variables_move_when_the_frame_is_full() -> None:
     b = Builder("p")
-    for _ in range(20):
-        b.helper("get_current_comm", b.local(32), b.i64(16))
     keep = b.local(40, "keep", scratch=False)
+    together = [b.local(32) for _ in range(20)]
+    for local in together:
+        b.helper("get_current_comm", local, b.i64(16))
     b.helper("get_current_comm", keep, b.i64(16))
     b.ret(b.i64(0))
     spec = passes.run(module(b.finish()))
@@ -285,3 +286,64 @@ def test_the_module_that_is_given_stays_unchanged() -> None:
     first = format_module(passes.run(spec))
     assert format_module(spec) == before != first
     assert format_module(passes.run(spec)) == first
+
+
+def test_variables_that_do_not_live_together_share_memory() -> None:
+    b = Builder("p")
+    for size in (1000, 800, 1000):
+        b.helper("get_current_comm", b.local(size), b.i64(16))
+    for _ in range(50):
+        b.helper("get_current_comm", b.local(40), b.i64(16))
+    spec = passes.run(module(b.finish()))
+    assert spec.maps[-1].value_size == 1000
+    assert sorted(op.size for op in spec.programs[0].function.ops() if isinstance(op, f.Local)) == [4, 40]
+
+
+def test_a_variable_older_than_a_loop_lives_to_the_end_of_the_loop() -> None:
+    b = Builder("p")
+    head, after = b.new_block("head"), b.new_block("after")
+    old = b.local(1000, "old", zero=True)
+    b.jump(head)
+    b.start(head)
+    b.helper("get_current_comm", old, b.i64(16))
+    b.helper("get_current_comm", b.local(600, "inside"), b.i64(16))
+    b.branch(b.truth(b.helper("ktime_get_ns")), head, after)
+    b.start(after)
+    b.helper("get_current_comm", b.local(500, "later"), b.i64(16))
+    assert passes.run(module(b.finish())).maps[-1].value_size == 1600
+
+
+def test_an_address_that_is_kept_makes_its_variable_live_on() -> None:
+    keeper = Builder("keeper", (Ptr(Space.STACK), Ptr(Space.STACK)))
+    keeper.store(keeper.function.parameters[0], keeper.function.parameters[1])
+    reader = Builder("reader", (Ptr(Space.STACK),))
+    reader.ret(reader.load(I64, reader.function.parameters[0]))
+
+    def used(name: str, *others: Builder) -> int:
+        b = Builder("p")
+        place = b.local(8, "place")
+        first = b.local(1000, "first", zero=True)
+        if name == "store":
+            b.store(first, place)
+        else:
+            b.call(name, *([first, place] if name == "keeper" else [first]))
+        b.helper("get_current_comm", b.local(600, "second"), b.i64(16))
+        return passes.run(module(b.finish(), *(o.finish() for o in others))).maps[-1].value_size
+
+    assert used("store") == 1600
+    assert used("keeper", keeper) == 1600
+    assert used("reader", reader) == 1000
+
+
+def test_functions_on_one_chain_of_calls_have_memory_of_their_own() -> None:
+    def caller(name: str, size: int, *callees: str) -> Builder:
+        b = Builder(name, (Ptr(Space.CTX),))
+        b.helper("get_current_comm", b.local(size, name), b.i64(16))
+        for callee in callees:
+            b.call(callee, b.context)
+        return b
+
+    functions = [caller("a", 200), caller("b", 300, "c"), caller("c", 400), caller("d", 500)]
+    top = caller("p", 1000, "a", "b", "d")
+    spec = passes.run(module(top.finish(), *(x.finish() for x in functions)))
+    assert spec.maps[-1].value_size == 1000 + 304 + 400

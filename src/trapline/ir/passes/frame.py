@@ -11,12 +11,15 @@ once, when it starts::
                                                        branch %3, entry, scratch none
                                                        …
                                                        %4: ptr<map> = offset %2 + 0
+
+Variables that never live together share their memory.
 """
 
 from __future__ import annotations
 
 from trapline.errors import FeatureMissingError
 from trapline.ir import function as f
+from trapline.ir.passes.lifetimes import Lifetimes, Slot, share
 from trapline.ir.spec import SCRATCH, MapSpec, ModuleSpec, ProgramSpec
 from trapline.ir.types import BOOL, I32, VOID, Ptr, Space, Void
 from trapline.records import replace
@@ -59,26 +62,73 @@ def _place_program(program: ProgramSpec, index: int, budget: int) -> int:
     ):
         return 0
     registers = _register_like(functions)
+    lifetimes = Lifetimes(functions)
+    lives = {function.name: lifetimes.of(function) for function in functions}
     moved = {local for local in locals_ if _is_large(local, registers)}
-    frame = [local for local in locals_ if local not in moved and local not in registers]
-    total = sum(_rounded(local.size) for local in frame)
-    for local in sorted(frame, key=lambda local: -local.size):
-        if total <= budget:
+    frames: dict[str, list[Slot]] = {}
+    for function in functions:
+        frame = [op for op in function.ops() if isinstance(op, f.Local) and op not in moved and op not in registers]
+        frames[function.name] = share(frame, lives[function.name])
+    chains = _callees(functions)
+    candidates = sorted((s for slots in frames.values() for s in slots), key=lambda slot: -slot.size)
+    for slot in candidates:
+        if _deepest(functions[0].name, chains, _sizes(frames)) <= budget:
             break
-        if local.scratch is None:
-            moved.add(local)
-            total -= _rounded(local.size)
+        if all(local.scratch is None for local in slot.members):
+            moved.update(slot.members)
+            for slots in frames.values():
+                if slot in slots:
+                    slots.remove(slot)
+    places = {
+        function.name: share(
+            [op for op in function.ops() if isinstance(op, f.Local) and op in moved], lives[function.name]
+        )
+        for function in functions
+    }
+    starts = _starts(functions[0].name, chains, _sizes(places))
     used = 0
     for function in functions:
-        mine = [op for op in function.ops() if isinstance(op, f.Local) and op in moved]
-        if mine:
-            used = _move(function, mine, index, used)
+        _merge(function, frames[function.name])
+        if places[function.name]:
+            used = max(used, _move(function, places[function.name], index, starts.get(function.name, 0)))
     if used > LIMIT:
         raise FeatureMissingError(
             f"{program.label or program.name} needs {used} bytes for its variables, and there are {LIMIT} on each CPU",
             hint="use shorter strings or smaller arrays",
         )
     return used
+
+
+def _callees(functions: tuple[f.Function, ...]) -> dict[str, list[str]]:
+    return {
+        function.name: list(
+            dict.fromkeys(op.name for op in function.ops() if isinstance(op, f.Call | f.FunctionAddress))
+        )
+        for function in functions
+    }
+
+
+def _sizes(slots: dict[str, list[Slot]]) -> dict[str, int]:
+    return {name: sum(slot.size for slot in own) for name, own in slots.items()}
+
+
+def _deepest(name: str, callees: dict[str, list[str]], sizes: dict[str, int]) -> int:
+    """Return the bytes of the deepest chain of calls that begins at a function."""
+    return sizes[name] + max((_deepest(callee, callees, sizes) for callee in callees[name]), default=0)
+
+
+def _starts(name: str, callees: dict[str, list[str]], sizes: dict[str, int]) -> dict[str, int]:
+    """Return where each function's memory begins: behind that of all that call it."""
+    starts = {name: 0}
+    pending = [name]
+    while pending:
+        caller = pending.pop()
+        end = starts[caller] + sizes[caller]
+        for callee in callees[caller]:
+            if end > starts.get(callee, -1):
+                starts[callee] = end
+                pending.append(callee)
+    return starts
 
 
 def _is_large(local: f.Local, registers: set[f.Local]) -> bool:
@@ -107,8 +157,23 @@ def _register_like(functions: tuple[f.Function, ...]) -> set[f.Local]:
     return result
 
 
-def _move(function: f.Function, moved: list[f.Local], index: int, used: int) -> int:
-    """Rewrite `moved` variables of a function to addresses from `used` on in its element; return where they end."""
+def _merge(function: f.Function, slots: list[Slot]) -> None:
+    """Make the variables of each slot one variable."""
+    replaced: dict[f.Op, f.Op] = {}
+    merged: list[f.Op] = []
+    for slot in slots:
+        if len(slot.members) > 1:
+            name = slot.members[0].name
+            shared = f.Local(_STACK, slot.size, 8, name, scratch=slot.members[0].scratch)
+            merged.append(shared)
+            replaced.update(dict.fromkeys(slot.members, shared))
+    if merged:
+        _replace(function, replaced)
+        function.blocks[0].ops[:0] = merged
+
+
+def _move(function: f.Function, slots: list[Slot], index: int, start: int) -> int:
+    """Rewrite variables of a function to addresses from `start` on in its element; return where they end."""
     body = function.blocks[0]
     key = f.Local(_STACK, 4, 4, "scratch key", scratch=False)
     number = f.Const(I32, index)
@@ -125,10 +190,22 @@ def _move(function: f.Function, moved: list[f.Local], index: int, used: int) -> 
         zero = f.Const(function.returns, 0)
         none.ops += [zero, f.Return(VOID, zero)]
     replaced: dict[f.Op, f.Op] = {}
-    for local in moved:
-        address = f.Offset(_MAP, base, used, note=local.name, span=local.span)
-        replaced[local] = address
-        used += _rounded(local.size)
+    addresses: list[f.Op] = []
+    for slot in slots:
+        address = f.Offset(_MAP, base, start, note=slot.members[0].name)
+        addresses.append(address)
+        replaced.update(dict.fromkeys(slot.members, address))
+        start += slot.size
+    _replace(function, replaced)
+    body.ops[:0] = addresses
+    _retype(function)
+    function.blocks[:0] = [entry]
+    function.blocks.append(none)
+    return start
+
+
+def _replace(function: f.Function, replaced: dict[f.Op, f.Op]) -> None:
+    """Take variables out of a function, and let the addresses that replace them be used instead."""
     for block in function.blocks:
         ops: list[f.Op] = []
         for op in block.ops:
@@ -136,16 +213,9 @@ def _move(function: f.Function, moved: list[f.Local], index: int, used: int) -> 
             if new is None:
                 _substitute(op, replaced)
                 ops.append(op)
-                continue
-            ops.append(new)
-            assert isinstance(op, f.Local)
-            if op.zero:
+            elif isinstance(op, f.Local) and op.zero:
                 ops.append(f.Fill(VOID, new, 0, op.size, span=op.span))
         block.ops[:] = ops
-    _retype(function)
-    function.blocks[:0] = [entry]
-    function.blocks.append(none)
-    return used
 
 
 def _substitute(op: f.Op, replaced: dict[f.Op, f.Op]) -> None:
@@ -163,7 +233,3 @@ def _retype(function: f.Function) -> None:
     for op in function.ops():
         if isinstance(op, f.Offset):
             op.type = op.pointer.type
-
-
-def _rounded(size: int) -> int:
-    return (size + 7) & ~7
