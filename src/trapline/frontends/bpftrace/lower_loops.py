@@ -25,7 +25,7 @@ from trapline.frontends.bpftrace.lower_maps import MapLowerer
 from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir.builder import Builder
 from trapline.ir.function import Block, Load, Op
-from trapline.ir.types import I64, Ptr, Space, Type, integer
+from trapline.ir.types import I32, I64, Ptr, Space, Type, integer
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer import SiteTyper
@@ -174,8 +174,9 @@ class LoopLowerer(MapLowerer):
 
         name, captured = self._lower_body(node, (I64,), begin)
         b.store(start, b.offset(captured, _START))
-        result = b.helper("loop", count, b.function_address(name), captured, b.i64(0))
-        with b.when(b.compare("slt", result, b.i64(0))):
+        # Where the verifier puts the loop in place of the call, an error has 32 bits.
+        result = b.resize(b.helper("loop", count, b.function_address(name), captured, b.i64(0)), I32, signed=True)
+        with b.when(b.compare("slt", result, b.i32(0))):
             self.fault("helper", "loop", node, result)
         self._leave_too(captured)
 
