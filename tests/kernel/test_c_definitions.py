@@ -30,9 +30,9 @@ def test_headers_beside_the_script_and_changes_of_them(tmp_path: Path) -> None:
     """The compile cache notices that an included header is another, and that one appears that is found earlier."""
     header, script, first = tmp_path / "limits.h", tmp_path / "script.bt", tmp_path / "first"
     header.write_text("#define LIMIT 5\nstruct pair { short a, b; };\n")
-    script.write_text(
-        '#include "limits.h"\n#include <other.h>\nbegin { print((LIMIT, OTHER, sizeof(struct pair))); exit(); }\n'
-    )
+    use = "begin { print((LIMIT, OTHER, sizeof(struct pair), MORE)); exit(); }"
+    script.write_text(f'#include "more.h"\n#include <other.h>\nimport "limits.h";\n{use}\n')
+    (tmp_path / "more.h").write_text("#define MORE 7\n")
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "other.h").write_text("enum { OTHER_START = 1 };\n#define OTHER (OTHER_START + 1)\n")
     arguments = ["-q", "-I", str(first), "-I", str(tmp_path / "second"), str(script)]
@@ -43,12 +43,12 @@ def test_headers_beside_the_script_and_changes_of_them(tmp_path: Path) -> None:
         assert (done.stderr, done.code) == ("", 0)
         return done.stdout.strip()
 
-    assert [printed(), printed()] == ["(5, 2, 4)"] * 2
+    assert [printed(), printed()] == ["(5, 2, 4, 7)"] * 2
     header.write_text("#define LIMIT 6\nstruct pair { long a, b; };\n")
-    assert printed() == "(6, 2, 16)"
+    assert printed() == "(6, 2, 16, 7)"
     first.mkdir()
     (first / "other.h").write_text("#define OTHER 9\n")
-    assert printed() == "(6, 9, 16)"
+    assert printed() == "(6, 9, 16, 7)"
 
 
 def test_a_cached_program_needs_no_libclang(tmp_path: Path) -> None:
