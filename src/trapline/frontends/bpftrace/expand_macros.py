@@ -16,7 +16,7 @@ from trapline.source import Diagnostics, Span
 
 # How deep macros may call macros; later passes recurse over the result.
 _MAX_DEPTH = 40
-_MAX_NODES = 200_000
+_MAX_NODES = 50_000
 _MAX_TREE = 150
 _KINDS: dict[type, str] = {ast.Variable: "variable", ast.MapName: "map"}
 

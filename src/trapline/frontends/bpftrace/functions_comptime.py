@@ -50,7 +50,10 @@ def _check_kfunc(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if not isinstance(name, bytes):
         return typer.error(f"{call.name}() accepts a string literal only", call.span)
     target = typer.knowledge.target
-    return typer.type_as(call, target.has_btf and target.btf.func(name.decode("utf-8", "replace")) is not None)
+    exists = target.has_btf and target.btf.func(name.decode("utf-8", "replace")) is not None
+    if exists and call.name.endswith("kfunc_allowed"):
+        return typer.unsupported(f"{call.name}() of a function that exists is", call.span)
+    return typer.type_as(call, exists)
 
 
 # ---------------------------------------------------------------- assertions
@@ -184,6 +187,8 @@ COMPTIME_FUNCTIONS = (
         "is_unsigned_integer(e): whether e is an unsigned integer",
     ),
     Function("kfunc_exist", 1, 1, _check_kfunc, _lower, 'kfunc_exist("name"): whether the kernel has this function'),
+    Function("kfunc_allowed", 1, 1, _check_kfunc, _lower, 'kfunc_allowed("name"): whether a probe may call it'),
+    Function("__builtin_kfunc_allowed", 1, 1, _check_kfunc, _lower, "the same as kfunc_allowed"),
     Function("__builtin_kfunc_exist", 1, 1, _check_kfunc, _lower, "the same as kfunc_exist"),
     Function(
         "static_assert",
