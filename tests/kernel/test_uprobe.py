@@ -193,6 +193,18 @@ def test_mistakes() -> None:
         trapline.Session(f"uprobe:{TRACED}:by_value {{ print(args.p) }}", cache=False)
 
 
+@pytest.mark.rows("1.3.18")
+def test_func_at_the_return_of_a_function() -> None:
+    from trapline.kernel.target import LiveTarget
+
+    program = f'uretprobe:{TRACED}:leaf {{ printf("%s", func) }}'
+    if LiveTarget().has("uprobe_multi"):
+        assert run(program, f"{TRACED} 2") == ["leaf"] * 2
+    else:
+        with pytest.raises(SemanticError, match=r"needs Linux 6\.6"):
+            trapline.Session(program, cache=False)
+
+
 def test_arguments_behind_what_is_passed_by_value() -> None:
     program = f'uprobe:{TRACED}:by_value {{ printf("%d %d", args.after, args.last) }}'
     assert run(program, f"{TRACED} 2") == ["0 3", "1 3"]

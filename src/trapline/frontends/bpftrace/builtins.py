@@ -134,7 +134,9 @@ def _lower_elapsed(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
 
 def _check_func(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
     site = typer.site
-    if site.provider in ("uprobe", "uretprobe", "usdt"):
+    if site.user:
+        if site.at_return and not typer.knowledge.target.has("uprobe_multi"):
+            return typer.error("func in a uretprobe needs Linux 6.6", node.span, "Use probe, or a uprobe.")
         return t.UsymT()
     if site.provider in ("kprobe", "kretprobe", "fentry", "fexit"):
         return t.WordT("ksym_t")
