@@ -6,12 +6,14 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from tests.harness.limits import scaled
 
 import trapline
+from trapline.engine.host import live_target
 from trapline.runtime.output.sink import Sink
 from trapline.runtime.output.text import TextOutput
 
@@ -112,3 +114,43 @@ def test_fentry_and_fexit_of_a_bpf_program() -> None:
             session.finish()
             texts = [event.text for event in session.events(timeout=scaled(1))]
     assert texts[:2] == [f"fentry:{target} fentry", "1"]
+
+
+SESSION = """
+    kretprobe:*do_nanosleep*, kretprobe:nosuch* /comm == "nap"/ { printf("out %s %s %d", probe, func, retval); }
+    kprobe:*do_nanosleep* /comm == "nap"/ { printf("in %s %s %d %d", probe, func, arg1, args.mode); }
+"""
+
+
+@pytest.mark.rows("1.2.12", "1.9.20", "1.2.10", "1.3.18")
+@pytest.mark.needs("kprobes")
+@pytest.mark.parametrize("without", [frozenset(), frozenset({"kprobe_session"}), frozenset({"kprobe_multi"})])
+def test_entry_and_return_of_a_wildcard_share_a_program_where_they_can(without: frozenset[str]) -> None:
+    target = live_target()
+    before, target.without = target.without, without
+    vars(target).pop("identity", None)
+    try:
+        shared = target.has("kprobe_session") and target.has("kprobe_multi")
+        with trapline.Session(SESSION) as session:
+            count = session.attach()
+            programs = [program.name for program in session.engine.spec.programs]
+            thread = threading.Thread(target=_nap)
+            thread.start()
+            thread.join()
+            session.finish()
+            texts = [event.text for event in session.events(timeout=scaled(1))]
+            probes = len(trapline.probes("kprobe:*do_nanosleep*"))
+    finally:
+        target.without = before
+        vars(target).pop("identity", None)
+    assert len(programs) == (1 if shared else 2)
+    assert count == probes * (1 if shared else 2)
+    assert texts == [
+        "in kprobe:do_nanosleep do_nanosleep 1 1",
+        "out kretprobe:do_nanosleep do_nanosleep 0",
+    ]
+
+
+def _nap() -> None:
+    Path("/proc/thread-self/comm").write_text("nap")
+    time.sleep(0.01)

@@ -58,7 +58,8 @@ def _dispatch(arguments: list[str]) -> int:
 
         sys.stdout.write(f"trapline {__version__}\n")
         return EXIT_OK
-    if found.without or found.traceable_functions or found.debuginfo is not None:
+    restricting = (found.without, found.traceable_functions, found.debuginfo, found.probe_filter)
+    if any(option for option in restricting):
         from trapline.cli.machine import restrict_machine
 
         restrict_machine(found)

@@ -28,6 +28,8 @@ def restrict_machine(found: Arguments) -> None:
             raise UsageError(f"--no-feature: no feature '{feature}'", hint=f"features are {', '.join(_OPTIONAL)}")
     target = live_target()
     target.without = frozenset(found.without)
+    if found.probe_filter is not None:
+        target.without |= {"kprobe_session"}  # the filter may want one of the two only
     if found.traceable_functions:
         if not os.access(found.traceable_functions, os.R_OK):
             raise TraplineError(f"cannot read '{found.traceable_functions}' (--traceable-functions)")

@@ -171,9 +171,14 @@ class EngineSession:
         if self._attached:
             return self.attached
         self._attached = True
+        places = self._in_order()
+        if not places and not any(self.specials("begin", "end", "signal", "test", "bench")):
+            raise TargetError("No probes to attach")
         self._run_special("begin")
-        for program, point in self._in_order():
+        for program, point in places:
             self._attach(program, point)
+        if places and not self._links:
+            raise TargetError("Attachment failed for all probes.")
         if self._pidfd is not None:
             self._loop.watch(self._pidfd.fileno())
         if self._child is not None:
@@ -186,7 +191,8 @@ class EngineSession:
         except (TargetError, KernelError) as error:
             if not point.optional:
                 raise
-            self.output.warning(str(error))
+            if dict(self.spec.config).get("missing_probes") != "ignore":
+                self.output.warning(str(error))
             return
         self._links.append(link)
         attach = point.attach

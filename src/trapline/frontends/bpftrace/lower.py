@@ -17,6 +17,7 @@ from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_loops import LoopLowerer, variable_type
 from trapline.frontends.bpftrace.module_builder import ModuleBuilder
 from trapline.frontends.bpftrace.seq_output import begin_iterator
+from trapline.frontends.bpftrace.sessions import find_sessions, merge_session
 from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, restore_stash
 from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir import spec
@@ -213,34 +214,47 @@ def lower_program(
     """
     module = ModuleBuilder(knowledge)
     module.add_user_maps()
+    sessions = find_sessions(sites, knowledge.target)
+    indexes: list[int] = []
     for number, typed in enumerate(sites):
-        _lower_site(typed, module, number)
-    for number, typed in enumerate(sites):
+        earlier = sessions.get(number)
+        if earlier is None:
+            indexes.append(len(module.programs))
+            module.programs.append(_lower_site(typed, module, number, indexes[-1]))
+            continue
+        indexes.append(indexes[earlier])
+        other = module.programs[indexes[-1]]
+        added = _lower_site(typed, module, number, indexes[-1], other.attach_points[0].cookie)
+        returns = sites[earlier].site.at_return
+        module.programs[indexes[-1]] = merge_session(other, added, first_returns=returns)
+    for number, typed in zip(indexes, sites, strict=True):
         entry = lower_stash(typed, module, number)
         if entry is not None:
             module.programs.append(entry)
     return module, module.finish_maps(knowledge.config.ring_bytes(page_size))
 
 
-def _lower_site(typed: TypedSite, module: ModuleBuilder, number: int) -> None:
+def _lower_site(
+    typed: TypedSite, module: ModuleBuilder, number: int, index: int, cookies_from: int | None = None
+) -> spec.ProgramSpec:
+    """Lower a block; its program is the `index`th, its places may have the cookies of another block's."""
     site = typed.site
     name = _NAME.sub("_", site.label).strip("_")[:40] + f"_{number + 1}"
-    low = Lowerer(typed.typer, module, number, name)
+    low = Lowerer(typed.typer, module, index, name)
     low.name_index = len(module.probe_names)
+    low.cookie_shift = 0 if cookies_from is None else low.name_index - cookies_from
     module.probe_names.extend(site.names)
     low.run()
     body = site.probe.body.span
-    module.programs.append(
-        spec.ProgramSpec(
-            name,
-            site.program_type,
-            low.b.finish(),
-            attach_points(typed, low.name_index),
-            label=site.label,
-            expected_attach=site.expected_attach,
-            span=(site.point.span.range[0], body.range[1]),
-            subprograms=tuple(low.subprograms.values()),
-        )
+    return spec.ProgramSpec(
+        name,
+        site.program_type,
+        low.b.finish(),
+        attach_points(typed, low.name_index),
+        label=site.label,
+        expected_attach=site.expected_attach,
+        span=(site.point.span.range[0], body.range[1]),
+        subprograms=tuple(low.subprograms.values()),
     )
 
 

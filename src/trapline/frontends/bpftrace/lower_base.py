@@ -42,6 +42,7 @@ class LowererBase:
         self.stash_slots: dict[str, int] = {}
         self.checked_pointers: dict[str, Op] = {}  # variables with the context's pointers that are not null
         self.name_index = 0
+        self.cookie_shift = 0
         self.subprograms: dict[str, Function] = {}
 
     def add_subprogram(self, name: str, build: Callable[[str], Builder]) -> str:
@@ -176,7 +177,8 @@ class LowererBase:
     def cookie(self) -> Op:
         """Return the index of the probe's name: known at compile time unless the program has many places."""
         if self.site.many:
-            return self.b.helper("get_attach_cookie", self.b.context)
+            cookie = self.b.helper("get_attach_cookie", self.b.context)
+            return self.b.binary("add", cookie, self.b.i64(self.cookie_shift)) if self.cookie_shift else cookie
         return self.b.i64(self.name_index)
 
     def plan_fields(self, types: Sequence[t.Type], names: Sequence[str]) -> tuple[tuple[spec.Field, ...], int]:
