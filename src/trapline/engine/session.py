@@ -172,12 +172,13 @@ class EngineSession:
             return self.attached
         self._attached = True
         places = self._in_order()
-        if not places and not any(self.specials("begin", "end", "signal", "test", "bench")):
+        special = any(self.specials("begin", "end", "signal", "test", "bench"))
+        if not places and not special:
             raise TargetError("No probes to attach")
         self._run_special("begin")
         for program, point in places:
             self._attach(program, point)
-        if places and not self._links:
+        if not self._links and not special:
             raise TargetError("Attachment failed for all probes.")
         if self._pidfd is not None:
             self._loop.watch(self._pidfd.fileno())
