@@ -41,8 +41,31 @@ EXAMPLES = {
         END { printf("end\\n"); }
     """,
 }
+# Kinds of kernel-side probes besides kprobes, in one run for the same reason.
+KINDS = """
+    fentry:do_nanosleep /comm == "sleep"/ { printf("%s %s %d %s\\n", probe, func, args.mode, probetype); }
+    fexit:do_nanosleep /comm == "sleep"/ { printf("%s %d %d %s\\n", probe, retval, args.mode, probetype); }
+    fentry:vmlinux:hrtimer_nanosl*p /comm == "sleep"/ { printf("%s\\n", probe); }
+    rawtracepoint:sched_process_exi* /comm == "sleep"/ {
+        printf("%s %s %d %s\\n", probe, args.p.comm, arg0 == (uint64)args.p, probetype);
+    }
+    software:cs:1000000 { printf("never\\n"); }
+    profile:s:1000 { printf("never\\n"); }
+    watchpoint:0x1000:8:w { printf("never\\n"); }
+    END { printf("%s %s\\n", probe, probetype); }
+"""
+ITERATOR = 'iter:task /ctx.task.pid < 20/ { printf("%s %d %s %s\\n", ctx.task.comm, ctx.task.pid, probe, probetype); }'
+# A raw tracepoint with more than six words of arguments: bpftrace does not list it, although it attaches.
+MANY_ARGUMENTS = 6
 PATTERNS = (
     "kprobe:*",
+    "fexit:vmlinux:vfs_*",
+    "fentry:virtio*:*",
+    "kprobe:virtio*:*",
+    "iter:*",
+    "software:*,hardware:*",
+    "*nanosleep*",
+    "t:sched:*fork,rt:sched_process_fork",
     "kprobe:*sleep*",
     "kprobe:vmlinux:vfs_*",
     "kretprobe:*nanosleep*",
@@ -79,6 +102,62 @@ def test_listings(pattern: str, tmp_path: Path) -> None:
     assert mine, ours.stderr
     assert sorted(mine - other) == sorted(other - mine) == []
     assert len(ours.stdout.splitlines()) == len(mine)
+
+
+@pytest.mark.limit(100)
+@pytest.mark.rows("1.2.13", "1.2.16", "1.2.21", "1.3.2", "1.3.3", "1.3.18", "1.3.19", "1.3.20")
+@pytest.mark.needs("fentry", "breakpoints")
+def test_kinds(tmp_path: Path) -> None:
+    ours, theirs = compare(tmp_path, "-e", KINDS, "-c", "sleep 0.1")
+    assert ours.stdout == theirs.stdout
+    assert ours.stdout.count("\n") > 5
+    assert (ours.code, ours.stderr) == (theirs.code, "Attached 8 probes\n")
+
+
+@pytest.mark.limit(100)
+@pytest.mark.rows("1.2.32")
+def test_iterators(tmp_path: Path) -> None:
+    ours, theirs = compare(tmp_path, "-e", ITERATOR)
+    assert ours == theirs
+    assert ours.stdout.count("\n") > 10
+
+
+@pytest.mark.limit(100)
+@pytest.mark.rows("1.2.16", "1.11.1")
+def test_listing_of_raw_tracepoints(tmp_path: Path) -> None:
+    ours, theirs = compare(tmp_path, "-lv", "rawtracepoint:*")
+    mine, other = _arguments(ours.stdout), _arguments(theirs.stdout)
+    assert set(other) - set(mine) == set()
+    assert all(len(mine[name]) >= MANY_ARGUMENTS for name in set(mine) - set(other))
+    different = {name: (mine[name], other[name]) for name in other if mine[name] != other[name]}
+    assert different == {}
+    assert len(other) > 500
+
+
+@pytest.mark.limit(100)
+@pytest.mark.rows("1.11.3", "1.11.5")
+def test_listing_with_arguments(tmp_path: Path) -> None:
+    program = "fentry:vfs_read { } fexit:vfs_rea* { } kprobe:vfs_read { } tracepoint:sched:sched_switch { } END { }"
+    for arguments in (
+        ("-lv", "fentry:vmlinux:vfs_*,kprobe:vfs_*,iter:*"),
+        ("-l", "-e", program),
+        ("-lv", "-e", program),
+    ):
+        ours, theirs = compare(tmp_path, *arguments)
+        assert sorted(ours.stdout.splitlines()) == sorted(theirs.stdout.splitlines()), arguments
+        assert ours.code == theirs.code == 0
+
+
+def _arguments(listing: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in listing.splitlines():
+        if line.startswith(" "):
+            found[name].append(line.strip())
+        else:
+            name = line
+            found[name] = []
+    return found
 
 
 def test_ctrl_c_prints_the_maps(tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def scan_attach_point(source: Source, position: int) -> int:
     return min(at, len(text))
 
 
+def is_wildcard(text: str) -> bool:
+    """Tell whether a part of an attach point is a glob: ``*`` any text, ``?`` a character, ``[abc]`` one of a set."""
+    return "*" in text or "?" in text or "[" in text
+
+
 def parse_attach_point(span: Span, positional: Sequence[str], diagnostics: Diagnostics) -> AttachPoint | None:
     """Parse the attach point that `span` covers.
 
@@ -178,7 +183,7 @@ def _function(parts: _Parts, text: str) -> tuple[str, int]:
     name, plus, offset = text.partition("+")
     if not plus:
         return name, 0
-    if "*" in name:
+    if is_wildcard(name):
         raise _Invalid("an offset needs one function, not a wildcard")
     if not name:
         raise _Invalid("the function before '+' is missing")
@@ -229,7 +234,7 @@ def _parse_fentry(parts: _Parts) -> AttachPoint:
 
 
 def _parse_tracepoint(parts: _Parts) -> AttachPoint:
-    if len(parts.fields) == 1 and "*" in parts.fields[0]:
+    if len(parts.fields) == 1 and is_wildcard(parts.fields[0]):
         return parts.point(target="*", event=parts.fields[0])
     parts.require(2)
     return parts.point(target=parts.fields[0], event=parts.fields[1])
@@ -321,7 +326,7 @@ def _parse_usdt(parts: _Parts) -> AttachPoint:
 
 def _parse_iter(parts: _Parts) -> AttachPoint:
     parts.require(1, 2)
-    if "*" in parts.fields[0]:
+    if is_wildcard(parts.fields[0]):
         raise _Invalid("iter probe type does not support wildcards")
     return parts.point(event=parts.fields[0], mode=parts.fields[1] if len(parts.fields) == 2 else "")
 

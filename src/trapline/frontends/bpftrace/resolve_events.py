@@ -14,6 +14,7 @@ from trapline.frontends.bpftrace.arguments import (
     raw_tracepoint_arguments,
     tracepoint_arguments,
 )
+from trapline.frontends.bpftrace.parse_attach_points import is_wildcard
 from trapline.frontends.bpftrace.resolver import Resolver, make_site, no_arguments
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
 from trapline.ir import spec
@@ -42,7 +43,7 @@ def resolve_tracepoint(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) ->
     """Resolve tracepoints: a site for each match."""
     target = r.target
     matches: Sequence[tuple[str, str]] = [(point.target, point.event)]
-    if "*" in point.target or "*" in point.event:
+    if is_wildcard(point.target + point.event):
         matches = target.tracepoints(point.target, point.event)
         if not matches:
             r.no_match(point)

@@ -6,6 +6,7 @@ from trapline.btf import Func
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.arguments import function_result, kprobe_arguments, trampoline_arguments
+from trapline.frontends.bpftrace.parse_attach_points import is_wildcard
 from trapline.frontends.bpftrace.resolver import Resolver, make_site
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
 from trapline.ir import spec
@@ -25,7 +26,7 @@ def resolve_kprobe(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> lis
         attach = r.attach(point, spec.KprobeAttach(address=point.address, retprobe=returning), label)
         reason = Arguments(missing="args are known at a function's entry only, not at an address")
         return [make_site(probe, point, "KPROBE", [attach], label, lambda: reason, retval=retval)]
-    if "*" in point.event or "*" in point.target:
+    if is_wildcard(point.event + point.target):
         return _resolve_wildcard(r, probe, point, retval)
     prefix = f"{point.provider}:{point.target}:" if point.target else f"{point.provider}:"
     label = prefix + point.event + (f"+{point.offset}" if point.offset else "")
@@ -102,7 +103,7 @@ def resolve_fentry(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> lis
 def _typed_functions(r: Resolver, point: ast.AttachPoint) -> list[tuple[str, str]]:
     """Return the (module, function) of an attach point, of functions whose types are known."""
     target, name = r.target, point.event
-    if "*" in name or "*" in point.target:
+    if is_wildcard(name + point.target):
         found = target.function_modules(name, point.target or "*")
         matches = [row for row in found if _has_type(target, *row)]
         if not matches:
