@@ -45,7 +45,7 @@ EXAMPLES = {
 KINDS = """
     fentry:do_nanosleep /comm == "sleep"/ { printf("%s %s %d %s\\n", probe, func, args.mode, probetype); }
     fexit:do_nanosleep /comm == "sleep"/ { printf("%s %d %d %s\\n", probe, retval, args.mode, probetype); }
-    fentry:vmlinux:hrtimer_nanosl*p /comm == "sleep"/ { printf("%s\\n", probe); }
+    fentry:vmlinux:hrtimer_nanosl*p /comm == "sleep"/ { printf("%s\\n", probe); print(args); }
     rawtracepoint:sched_process_exi* /comm == "sleep"/ {
         printf("%s %s %d %s\\n", probe, args.p.comm, arg0 == (uint64)args.p, probetype);
     }
