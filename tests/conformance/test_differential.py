@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.differential import run_bodies, run_bpftrace, run_trapline
 from tests.conformance.generated import Body, make_bodies
+from tests.conformance.generated_loops import make_loop_bodies
 from tests.conformance.in_process import run_command_line
 
 # bpftrace takes most of its time to start: many programs in one script.
@@ -27,7 +28,7 @@ END { printf("end\\n"); @unset = 1; }
 
 def _batches() -> list[object]:
     found = []
-    for area, bodies in groupby(make_bodies(), lambda body: body.area):
+    for area, bodies in groupby([*make_bodies(), *make_loop_bodies()], lambda body: body.area):
         all_ = list(bodies)
         for start in range(0, len(all_), _BATCH):
             found.append(pytest.param(all_[start : start + _BATCH], id=f"{area}-{start // _BATCH}"))

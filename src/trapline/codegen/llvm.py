@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from trapline.errors import InternalError
+from trapline.errors import InternalError, SemanticError
+from trapline.source import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_BRANCH_LIMIT = 32767
+_LARGE_TEXT = 500_000
 DATA_LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
 
 
@@ -80,4 +83,27 @@ def compile_bpf(text: str, cpu: str, dump: Callable[[str, str], None] | None = N
     optimise_module(module, machine)
     if dump is not None:
         dump("codegen-opt", str(module))
+    if len(text) > _LARGE_TEXT and (distance := farthest_branch(machine.emit_assembly(module))) > _BRANCH_LIMIT:
+        hint = "Split the block with the large if or while into several probes."
+        message = f"a branch of the program goes over {distance} instructions, and at most {_BRANCH_LIMIT} are possible"
+        raise SemanticError([Diagnostic(message, None, hints=(hint,))])
     return bytes(machine.emit_object(module))
+
+
+def farthest_branch(assembly: str) -> int:
+    """Return the greatest distance of a branch and its target in BPF assembly text, in instructions.
+
+    LLVM ends the process where a branch does not fit 16 bits.
+    """
+    places: dict[str, int] = {}
+    branches: list[tuple[int, str]] = []
+    at = 0
+    for line in assembly.splitlines():
+        if line.startswith("\t") and not line.startswith("\t."):
+            words = line.split("#", 1)[0].split()
+            if len(words) > 1 and words[-2] == "goto":
+                branches.append((at, words[-1]))
+            at += 2 if words and words[-1] == "ll" else 1
+        elif line.endswith(":") or ":" in line.split("#", 1)[0]:
+            places[line.split(":", 1)[0]] = at
+    return max((abs(places.get(label, place) - place - 1) for place, label in branches), default=0)

@@ -8,6 +8,7 @@ import pytest
 
 from trapline.abi.instructions import Instruction, decode_instructions
 from trapline.codegen import compile_module
+from trapline.codegen.llvm import farthest_branch
 from trapline.codegen.object import span_at
 from trapline.errors import InternalError, SemanticError
 from trapline.ir.builder import Builder
@@ -274,3 +275,9 @@ def test_a_long_run_of_stores_is_no_call_of_memset() -> None:
     b.jump(head)
     b.start(end)
     assert [x for x in instructions(compile_one(b)).values() if x.opcode == 0x85] == []
+
+
+def test_branches_are_measured_in_assembly() -> None:
+    far = "f:\n\tif r1 == 0 goto LBB0_2\n" + "\tr1 = 5 ll\n" * 10 + "\tr2 = 1\nLBB0_2:   # %b\n\tgoto LBB0_2\n\texit\n"
+    assert farthest_branch(far) == 21
+    assert farthest_branch("f:\n\texit\n") == 0
