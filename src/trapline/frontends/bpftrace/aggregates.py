@@ -33,7 +33,8 @@ class Aggregate:
 def _arity(typer: ExpressionTyper, call: ast.Call, *counts: int) -> bool:
     if len(call.args) in counts:
         return True
-    wanted = " or ".join(map(str, counts))
+    words = {0: "no", 1: "one"}
+    wanted = " or ".join(words.get(count, str(count)) for count in counts)
     noun = "argument" if counts == (1,) else "arguments"
     typer.error(f"{call.name}() requires {wanted} {noun} ({len(call.args)} provided)", call.span)
     return False
@@ -46,8 +47,11 @@ def _check_count(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.Unk
 def _check_number(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.UnknownT:
     if not _arity(typer, call, 1):
         return t.UNKNOWN
-    kind = typer.integer_of(call.args[0], f"the argument of {call.name}()")
+    kind = typer.read(typer.type_of(call.args[0]))
     if isinstance(kind, t.UnknownT):
+        return t.UNKNOWN
+    if not isinstance(kind, t.IntT | t.EnumT | t.BoolT | t.PtrT | t.WordT):
+        typer.error(f"{call.name}() only supports integer arguments ({kind} provided)", call.span)
         return t.UNKNOWN
     return t.AggregateT(call.name, not (isinstance(kind, t.IntT | t.EnumT) and not kind.signed))
 
@@ -92,7 +96,9 @@ def _check_lhist(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.Unk
         count = (high - low) // step
         typer.error(f"lhist() too many buckets, must be <= {_MAX_BUCKETS} (would need {count})", call.span)
     elif (high - low) < step:
-        typer.error(f"lhist() step is too large for the range: {step} over {high - low}", call.span)
+        typer.error(
+            f"lhist() step is too large for the given range (provided step {step} for range {high - low})", call.span
+        )
     else:
         return t.AggregateT("lhist", True, (low, high, step))
     return t.UNKNOWN

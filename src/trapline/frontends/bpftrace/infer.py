@@ -35,6 +35,7 @@ class SiteTyper(ExpressionTyper):
     def __init__(self, knowledge: Knowledge, site: ProbeSite) -> None:
         super().__init__(knowledge, site)
         self.variables: dict[ast.Variable, Variable] = {}
+        self._unset: dict[Variable, ast.Let] = {}
         self.chosen: dict[ast.If, ast.Block | ast.If | None] = {}
         self.loops = 0
         self.for_loops: dict[ast.For, None] = {}  # in source order
@@ -44,18 +45,31 @@ class SiteTyper(ExpressionTyper):
         self.scopes = [{}]
         self.resolved.clear()
         self.folded.clear()
+        self._unset.clear()
+        self.assigned.clear()
         probe = self.site.probe
         if probe.predicate is not None:
             kind = self.type_of(probe.predicate)
             if not isinstance(kind, (*t.NUMBERS, t.PtrT, t.WordT, t.UnknownT)) and not self.castable(kind):
                 self.error(f"Invalid type for predicate: {kind}", probe.predicate.span)
         self._body(probe.body.body)
+        for variable, let in self._unset.items():
+            if not variable.assigned:
+                place = let.span.source.span(let.span.start, let.target.span.end)
+                self.warning(f"Variable ${variable.name} was never assigned to.", place)
 
     def _body(self, statements: Sequence[ast.Statement]) -> None:
         self.scopes.append({})
-        for statement in statements:
-            self._statement(statement)
+        self._statements(statements)
         self.scopes.pop()
+
+    def _statements(self, statements: Sequence[ast.Statement]) -> None:
+        left = 0
+        for statement in statements:
+            if left == 1:
+                self.warning("Unreachable statement.", _with_semicolon(statement.span))
+            left += bool(left) or _leaves(statement)
+            self._statement(statement)
 
     def _block(self, node: ast.BlockExpression) -> t.Type:
         self.scopes.append({})
@@ -80,7 +94,7 @@ class SiteTyper(ExpressionTyper):
             if node.comptime:
                 self._choose(node)
                 return
-            self.condition_of(node.condition, node.span)
+            self.condition_of(node.condition, node.span.to((node.otherwise or node.then).span))
             self._body(node.then.body)
             if node.otherwise is not None:
                 self._statement(node.otherwise)
@@ -96,7 +110,10 @@ class SiteTyper(ExpressionTyper):
                 self.error(f"'{word}' statement is not allowed in a probe", node.span)
         elif isinstance(node, ast.Return):
             if node.value is not None:
-                self.integer_of(node.value, "a probe's return value")
+                kind = self.read(self.type_of(node.value))
+                if not isinstance(kind, t.IntT | t.EnumT | t.UnknownT):
+                    message = f"Probe return values can only be integers. Found {kind}"
+                    self.error(message, _with_semicolon(node.span))
         else:
             self._import(node)
 
@@ -127,9 +144,10 @@ class SiteTyper(ExpressionTyper):
         stepping = isinstance(value, ast.Unary) and value.op in ("++", "--")
         if stepping or isinstance(kind, t.VoidT | t.UnknownT):
             return
-        if isinstance(value, ast.Call) and value.name in ("delete", "signal"):
+        if isinstance(value, ast.Call) and value.name == "signal":
             return
-        self.warning("Return value discarded.", value.span, "Write _ = … to say that it is meant.")
+        span = value.span if isinstance(value, ast.Binary) else _with_semicolon(value.span)
+        self.warning("Return value discarded.", span, "Write _ = … to say that it is meant.")
 
     def block(self, block: ast.Block) -> None:
         """Type a block."""
@@ -168,13 +186,15 @@ class SiteTyper(ExpressionTyper):
         kind = self.written_type(node.type) if node.type is not None else None
         value = self.type_of(node.value) if node.value is not None else None
         variable = self._declare(node.target, self.scopes[-1])
+        if node.value is None:
+            self._unset[variable] = node
+            variable.declared_only = True
         if isinstance(kind, t.AggregateT | t.VoidT) and node.type is not None:
             self.error(f"Invalid variable declaration type: {kind}", node.type.span)
         elif kind is not None and not isinstance(kind, t.UnknownT):
             variable.fixed = kind.size > 0
             variable.type = promote(kind, variable.type) or kind
         if value is not None:
-            variable.assigned = True
             value = self.read(value)
             if isinstance(value, t.AggregateT | t.VoidT | t.ArgsT | t.ContextT):
                 self.error(f"Value '{value}' cannot be assigned to a scratch variable.", node.span)
@@ -204,8 +224,8 @@ class SiteTyper(ExpressionTyper):
             return
         variable = known or self._declare(target, self.scopes[-1])
         self.resolved[target] = variable
-        variable.assigned = True
         if node.op:
+            self.variable_type(target)
             kind = self.binary_type(node, node.op, target, variable.type, value, kind)
             self.assign_variable(variable, kind, _behind(node, target))
         else:
@@ -256,7 +276,7 @@ class SiteTyper(ExpressionTyper):
         kind = AGGREGATES[call.name].check(self, call)
         info = self.use_map(target)
         self.types[call] = kind
-        self.assign_map(info, kind, node.span)
+        self.assign_map(info, kind, call.span)
 
 
 def infer_types(knowledge: Knowledge, sites: Sequence[ProbeSite]) -> list[TypedSite]:
@@ -283,9 +303,13 @@ def infer_types(knowledge: Knowledge, sites: Sequence[ProbeSite]) -> list[TypedS
     knowledge.diagnostics = real
     knowledge.unsupported.clear()
     for typer in typers:
+        typer.final = True
         typer.run()
         typer.settled = True
-    for info in knowledge.maps.values():
+    for info in list(knowledge.maps.values()):
+        if info.used is None and info.declaration is not None:
+            knowledge.diagnostics.warning(f"Unused map: {info.name}", info.declaration.span)
+            del knowledge.maps[info.name]
         _finish_map(info, knowledge)
     return [TypedSite(site, typer) for site, typer in zip(sites, typers, strict=True)]
 
@@ -300,6 +324,23 @@ def _default_maps(knowledge: Knowledge) -> bool:
     return bool(unset)
 
 
+def _leaves(node: ast.Statement) -> bool:
+    """Tell whether what stands behind a statement in its block is never reached."""
+    call = node.value if isinstance(node, ast.ExpressionStatement) else None
+    return isinstance(node, ast.Return | ast.Break | ast.Continue) or (
+        isinstance(call, ast.Call) and call.name == "exit"
+    )
+
+
+def _with_semicolon(span: Span) -> Span:
+    """Return a statement's span with the semicolon behind it."""
+    end = span.end
+    text = span.source.text
+    while text[end : end + 1].isspace():
+        end += 1
+    return span.source.span(span.start, end + 1) if text[end : end + 1] == ";" else span
+
+
 def _behind(node: ast.Assign, target: ast.Variable | ast.MapName | ast.MapElement) -> Span:
     """Return the span of ``op= value``."""
     text = node.span.source.text
@@ -312,18 +353,17 @@ def _behind(node: ast.Assign, target: ast.Variable | ast.MapName | ast.MapElemen
 def _finish_map(info: MapInfo, knowledge: Knowledge) -> None:
     info.key = t.decay(info.key)
     info.value = t.decay(info.value)
-    if info.declaration is not None and info.declaration.kind.startswith("percpu"):
-        if not isinstance(info.value, t.AggregateT | t.UnknownT):
+    declaration = info.declaration
+    if declaration is not None and info.used is not None and not isinstance(info.value, t.UnknownT):
+        aggregate = isinstance(info.value, t.AggregateT)
+        if aggregate != declaration.kind.startswith("percpu"):
             knowledge.diagnostics.error(
-                f"a {info.declaration.kind} map holds aggregates only, not {info.value}",
-                info.declaration.span,
-                "Use hash or lruhash.",
+                f"Incompatible map types. Type from declaration: {declaration.kind}. Type from value/key type:"
+                f" {'percpuhash' if aggregate else 'hash'}",
+                info.used,
+                "Aggregates are kept per CPU: use percpuhash or percpulruhash."
+                if aggregate
+                else f"A value of type {info.value} is not kept per CPU: use hash or lruhash.",
             )
-    elif info.declaration is not None and isinstance(info.value, t.AggregateT):
-        knowledge.diagnostics.error(
-            f"a {info.declaration.kind} map cannot hold {info.value}: aggregates are kept per CPU",
-            info.declaration.span,
-            "Use percpuhash or percpulruhash.",
-        )
     if isinstance(info.value, t.UnknownT) and info.used is not None and not knowledge.diagnostics.errors:
         knowledge.diagnostics.error(f"Undefined map: {info.name}", info.used)

@@ -38,7 +38,9 @@ class TyperBase(ConstantReader):
         self.scopes: list[dict[str, Variable]] = []
         self.used_arguments: dict[str, Argument] = {}
         self.uses_probe = False
+        self.assigned: set[Variable] = set()
         self.changed = False
+        self.final = False
         self.settled = False
 
     @cached_property
@@ -98,7 +100,7 @@ class TyperBase(ConstantReader):
         type_ = self.type_of(node)
         known = isinstance(type_, (*t.NUMBERS, t.UnknownT, t.PtrT, t.WordT)) or self.castable(type_)
         if not known and self.truth(node) is None:
-            self.error(f"Invalid condition: {type_}", whole)
+            self.error(f"Invalid condition: {_kind(type_)}", whole)
         return type_
 
     def castable(self, type_: t.Type) -> bool:
@@ -122,6 +124,8 @@ class TyperBase(ConstantReader):
         if isinstance(type_, t.UnknownT):
             return
         merged: t.Type | None
+        variable.assigned = True
+        self.assigned.add(variable)
         if variable.fixed:
             merged = variable.type if storable(type_, variable.type) else None
         else:
@@ -189,6 +193,12 @@ class TyperBase(ConstantReader):
         sides = [t.IntT(1, False) if isinstance(s, t.BoolT) else number(s) for s in (left, right)]
         own = [s.signed for s in sides if not s.flexible] or [True]
         return t.INT64 if any(own) or op == "-" else t.UINT64
+
+
+def _kind(type_: t.Type) -> str:
+    """Return the name of a type without its size."""
+    named: dict[type, str] = {t.StringT: "string", t.BufferT: "buffer", t.ArrayT: "array", t.TupleT: "tuple"}
+    return named.get(type(type_), "record" if isinstance(type_, t.NamedTupleT) else str(type_))
 
 
 def expression_span(node: ast.Expr) -> Span:

@@ -10,7 +10,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import CONSTANT_WORDS, evaluate
 from trapline.frontends.bpftrace.constants import ARG_N
 from trapline.frontends.bpftrace.infer_comptime import ComptimeTyper
-from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
+from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
 from trapline.frontends.bpftrace.named_types import named_type
 from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.sites import ProbeSite
@@ -108,8 +108,17 @@ class ExpressionTyper(ComptimeTyper):
             if node.name in scope:
                 variable = scope[node.name]
                 self.resolved[node] = variable
+                self._check_assigned(node, variable)
                 return variable.type
         return self.error(f"Undefined or undeclared variable: ${node.name}", node.span)
+
+    def _check_assigned(self, node: ast.Variable, variable: Variable) -> None:
+        if not self.final or variable in self.assigned:
+            return
+        if isinstance(variable.type, t.UnknownT) and not self.knowledge.diagnostics.errors:
+            self.error("Could not resolve the type of this variable", node.span)
+        elif variable.declared_only:
+            self.warning(f"Variable used before it was assigned: ${node.name}", node.span)
 
     def map_info(self, name: ast.MapName) -> MapInfo:
         """Return what is known of a map."""

@@ -128,8 +128,8 @@ class OperatorTyper(TyperBase):
             self._check_arrays(node, left, right)
         elif promote(left, right) is None:
             return self._mismatch(node, op, left, right)
-        elif not isinstance(left, t.StringT | t.TupleT | t.NamedTupleT | t.WordT):
-            return self.unsupported(f"comparing values of type {left} is", node.span)
+        elif isinstance(left, t.RecordT | t.VoidT | t.AggregateT | t.ArgsT | t.ContextT):
+            return self._refuse(node, op, left, right)
         return t.BOOL
 
     def _refuse(self, node: ast.Node, op: str, left: t.Type, right: t.Type) -> t.Type:
@@ -172,15 +172,20 @@ class OperatorTyper(TyperBase):
     ) -> t.Type:
         if op in _LOGICAL:
             return t.BOOL
-        value = self.constant(node) if isinstance(node, ast.Binary) else None
-        if value is not None and op not in COMPARISONS and -(1 << 63) <= value < 1 << 64:
-            return t.literal_type(value)
+        both_bool = isinstance(left, t.BoolT) and isinstance(right, t.BoolT)
+        if isinstance(node, ast.Binary) and op not in COMPARISONS and not both_bool:
+            value = self.constant(node)
+            if value is not None:
+                return t.literal_type(value)
+            if self.constant(left_node) is not None and self.constant(right_node) is not None:
+                return self.error("unable to fold literals due to overflow or underflow", node.span)
         wanted: t.Type | None = self.arithmetic_type(op, left, right)
         if op in COMPARISONS:
             wanted = None if t.BOOL in (left, right) else promote(left, right)
         if wanted is not None:
             for side, kind in ((left_node, left), (right_node, right)):
-                self.warn_of_loss(side, kind, wanted, side.span)
+                if not isinstance(self.types.get(side), t.AggregateT):
+                    self.warn_of_loss(side, kind, wanted, side.span)
         return t.BOOL if op in COMPARISONS or wanted is None else wanted
 
     # -- choices

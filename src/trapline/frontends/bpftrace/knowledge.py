@@ -16,13 +16,17 @@ from trapline.source import Diagnostic, Diagnostics, Span
 
 @record(eq=False)
 class Variable:
-    """A scratch variable: its name, what it holds so far, and where it was declared."""
+    """A scratch variable: its name, what it holds so far, and where it was declared.
+
+    It is `fixed` when its declaration says its type, and `declared_only` when the declaration gives no value.
+    """
 
     name: str
     declared: Span
     type: t.Type = t.UNKNOWN
     fixed: bool = False
     assigned: bool = False
+    declared_only: bool = False
 
 
 @record(eq=False)

@@ -20,7 +20,7 @@ class ComparisonLowerer(LowererBase):
         if isinstance(left, t.StringT):
             equal = self.strings_equal(node.left, node.right)
             return equal if node.op == "==" else self.b.invert(equal)
-        if isinstance(left, t.ArrayT | t.TupleT | t.NamedTupleT):
+        if not t.is_scalar(left) and not isinstance(left, t.AggregateT):
             equal = self._values_equal(node)
             return equal if node.op == "==" else self.b.invert(equal)
         a, c = self.number(node.left), self.number(node.right)
@@ -70,6 +70,8 @@ class ComparisonLowerer(LowererBase):
             same = self._compare_dynamic(one, two, min(left.size, right.size))
         elif t.is_scalar(left):
             same = b.compare("eq", self._word(one, left), self._word(two, right))
+        elif isinstance(left, t.StackT | t.BufferT):
+            same = self._compare_dynamic(one, two, min(left.size, right.size), text=False)
         else:
             same = self._bytes_equal(one, two, min(left.size, right.size))
         more = b.new_block("more")
@@ -130,7 +132,8 @@ class ComparisonLowerer(LowererBase):
             at += size
         return b.compare("eq", difference, b.i64(0))
 
-    def _compare_dynamic(self, left: Op, right: Op, count: int) -> Op:
+    def _compare_dynamic(self, left: Op, right: Op, count: int, *, text: bool = True) -> Op:
+        """Compare byte by byte: all of them, or up to the NUL of a text."""
         b = self.b
         result = b.variable(b.const(I8, 1), "equal")
         counter = b.variable(b.i64(0), "at")
@@ -145,7 +148,10 @@ class ComparisonLowerer(LowererBase):
         one, two = b.load(I8, b.element(left, index, 1)), b.load(I8, b.element(right, index, 1))
         b.branch(b.compare("eq", one, two), same, differ)
         b.start(same)
-        b.branch(b.compare("eq", one, b.const(I8, 0)), after, more)
+        if text:
+            b.branch(b.compare("eq", one, b.const(I8, 0)), after, more)
+        else:
+            b.jump(more)
         b.start(more)
         b.store(b.binary("add", index, b.i64(1)), counter)
         b.jump(head)

@@ -50,6 +50,8 @@ class ExpressionLowerer(ComparisonLowerer):
         with self.b.at(node.span.range):
             constant = self.typer.constant(node)
             type_ = self.type(node)
+            if constant is not None and isinstance(type_, t.BoolT):
+                return self.b.const(I8, int(bool(constant)))
             if constant is not None and t.is_scalar(type_):
                 return self.b.const(integer(type_.size), constant & ((1 << 8 * type_.size) - 1))
             return _VALUES[type(node)](self, node)

@@ -31,6 +31,7 @@ _C_INTEGERS = {
     "gid_t": t.IntT(4, False),
     "uintptr_t": t.IntT(8, False),
 }
+_AGGREGATES = ("count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries")
 _WORDS = ("ksym_t", "username_t", "cgroup_path_t", "timestamp")
 
 
@@ -89,6 +90,9 @@ def _simple_type(typer: ExpressionTyper, name: str) -> t.Type | None:
         "signed": t.IntT(4),
         **_C_INTEGERS,
     }
+    aggregate = name.removeprefix("u").removesuffix("_t")
+    if name.endswith("_t") and aggregate in _AGGREGATES:
+        return t.AggregateT(aggregate, not name.startswith("u"))
     return t.WordT(name) if name in _WORDS else simple.get(name)
 
 
@@ -97,6 +101,8 @@ def _array_type(typer: ExpressionTyper, node: ast.ArrayType) -> t.Type:
     count = typer.constant(node.length) if node.length is not None else None
     if isinstance(element, t.UnknownT):
         return element
+    if node.length is None and isinstance(element, t.IntT | t.BoolT):
+        return t.ArrayT(element, 0)
     if count is None or not 0 < count <= 1 << 20:
         return typer.error("the length of an array type must be a positive constant", node.span)
     if isinstance(element, t.StringT) and element.size == 0:

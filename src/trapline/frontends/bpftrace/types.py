@@ -89,8 +89,7 @@ class PtrT:
     size: int = 8
 
     def __str__(self) -> str:
-        text = str(self.target)
-        return text + ("*" if text.endswith("*") else " *")
+        return f"{self.target} *"
 
 
 @record(frozen=True)

@@ -134,7 +134,7 @@ def _starts(name: str, callees: dict[str, list[str]], sizes: dict[str, int]) -> 
 def _is_large(local: f.Local, registers: set[f.Local]) -> bool:
     if local.scratch is not None:
         return local.scratch
-    return local.size > LARGE and local not in registers
+    return local.size > LARGE and (local not in registers or local.size > BUDGET)
 
 
 def _register_like(functions: tuple[f.Function, ...]) -> set[f.Local]:
