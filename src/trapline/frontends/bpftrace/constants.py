@@ -40,6 +40,16 @@ class ConstantReader:
         """Return the byte offset that ``offsetof`` asks for; ``None`` when there is no such field."""
         raise NotImplementedError
 
+    def is_literal(self, node: ast.Expr) -> bool:
+        """Tell whether an expression is a literal, or made of literals alone."""
+        if isinstance(node, ast.BlockExpression):
+            return not node.body and node.value is not None and self.is_literal(node.value)
+        if isinstance(node, ast.Tuple):
+            return all(map(self.is_literal, node.elements))
+        if isinstance(node, ast.Record):
+            return all(self.is_literal(value) for _, value in node.fields)
+        return isinstance(node, ast.String) or self.constant(node) is not None
+
     def truth(self, node: ast.Expr) -> bool | None:
         """Return the truth of a condition that is known at compile time."""
         node = self.rewritten.get(node, node)

@@ -195,7 +195,7 @@ class OperatorTyper(TyperBase):
         condition = self.condition_of(node.condition, node.span)
         known = self.truth(node.condition)
         branches = [condition if node.then is None else self.type_of(node.then), self.type_of(node.otherwise)]
-        if known is not None:
+        if known is not None and self.is_literal(node.then or node.condition) and self.is_literal(node.otherwise):
             return self.read(branches[0 if known else 1])
         then, otherwise = map(self.read, branches)
         if isinstance(then, t.VoidT) and isinstance(otherwise, t.VoidT):
