@@ -129,8 +129,7 @@ def _check_find(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     typer.use_key(info, (key,), call.span)
     if isinstance(info.value, t.AggregateT) and info.value.histogram:
         return typer.unsupported("find() on a map of histograms is", call.span)
-    typer.type_of(place)
-    variable = typer.resolved.get(place)
+    variable = typer.written_variable(place)
     if variable is not None and not isinstance(info.value, t.UnknownT):
         kind = t.INT64 if isinstance(info.value, t.AggregateT) else info.value
         typer.assign_variable(variable, kind, call.span)

@@ -112,6 +112,15 @@ class ExpressionTyper(ComptimeTyper):
                 return variable.type
         return self.error(f"Undefined or undeclared variable: ${node.name}", node.span)
 
+    def written_variable(self, node: ast.Variable) -> Variable | None:
+        """Return the variable that a function writes to; an error when there is none."""
+        variable = next((scope[node.name] for scope in reversed(self.scopes) if node.name in scope), None)
+        if variable is not None:
+            self.assigned.add(variable)
+            variable.assigned = True
+        self.type_of(node)
+        return variable
+
     def _check_assigned(self, node: ast.Variable, variable: Variable) -> None:
         if not self.final or variable in self.assigned:
             return
