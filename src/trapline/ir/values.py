@@ -134,6 +134,14 @@ class ProbeNameV:
 
 
 @record(frozen=True)
+class FlagsV:
+    """An integer shown as the flags of a `table` of `trapline.abi.flag_names`."""
+
+    size: int
+    table: str
+
+
+@record(frozen=True)
 class NameV:
     """A number (s64) shown as its name in a `table` of `trapline.abi.number_names`."""
 
@@ -273,6 +281,7 @@ Value = (
     | CgroupPathV
     | ProbeNameV
     | NameV
+    | FlagsV
     | ArrayV
     | TupleV
     | RecordV

@@ -222,6 +222,13 @@ def _number_name(value: v.NameV, namer: Namer) -> Decoder:
     return lambda buffer, offset: number_name(table, number(buffer, offset))
 
 
+def _flags(value: v.FlagsV, namer: Namer) -> Decoder:
+    from trapline.abi.flag_names import flag_text  # few programs need it
+
+    number, table = _int(v.IntV(value.size, False), namer), value.table
+    return lambda buffer, offset: flag_text(table, number(buffer, offset))
+
+
 def _array(value: v.ArrayV, namer: Namer) -> Decoder:
     element, count = value.element, value.count
     if isinstance(element, v.IntV) and int_code(element.size, element.signed):
@@ -273,6 +280,7 @@ _MAKERS: dict[type, Callable[[Any, Namer], Decoder]] = {
     v.CgroupPathV: _cgroup_path,
     v.ProbeNameV: _probe_name,
     v.NameV: _number_name,
+    v.FlagsV: _flags,
     v.ArrayV: _array,
     v.TupleV: _tuple,
     v.RecordV: _record,

@@ -26,7 +26,7 @@ Printf = Callable[[Buffer, int], bytes]
 
 _SPEC = re.compile(
     r"%(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?P<precision>\*|\d*))?(?P<length>[hlLjzt]*)"
-    r"(?P<kind>rx|rh|r|[diouxXcsp%])"
+    r"(?P<kind>gr|rx|rh|r|[diouxXcsp%])"
 )
 _LENGTHS = {"hh": 1, "h": 2, "": 4}
 _NUMBERS = (
@@ -52,7 +52,7 @@ class Conversion(NamedTuple):
         flags: of ``-+ #0``.
         width, precision: digits, or empty; ``*`` counts as empty, as in bpftrace.
         length: ``hh h l ll j z t`` or empty.
-        kind: ``d i u o x X c s p r rx rh``.
+        kind: ``d i u o x X c s p r rx rh gr``.
     """
 
     flags: str

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trapline.frontends.bpftrace.lower import Lowerer
 
 COMM_BYTES = 16
+DEFAULT_FRAMES = 127
 _USER_CODE_SEGMENT = 3
 
 
@@ -266,7 +267,9 @@ def _lower_usermode(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op
 
 def _check_stack(typer: ExpressionTyper, node: ast.Identifier) -> t.Type:
     mode = typer.knowledge.config.text("stack_mode")
-    return t.StackT(node.name == "kstack", mode="raw" if mode == "build_id" and node.name == "kstack" else mode)
+    if node.name == "kstack" and mode == "build_id":
+        mode = "raw"  # the setting is meant for user stacks
+    return t.StackT(node.name == "kstack", DEFAULT_FRAMES, mode)
 
 
 def _lower_stack(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
@@ -280,15 +283,16 @@ _BPF_F_USER_BUILD_ID = 1 << 11
 
 
 def read_stack(low: Lowerer, kind: t.StackT, target: Op) -> None:
-    """Write the current stack to memory, as `t.StackT.size` says."""
+    """Write the current stack to memory: the process, the number of frames, and the frames (see `StackV`)."""
     b = low.b
-    flags = 0 if kind.kernel else _BPF_F_USER_STACK
-    if kind.mode == "build_id":
-        flags |= _BPF_F_USER_BUILD_ID
-    context = low.context_for_helpers()
-    shift = kind.frame_size.bit_length() - 1
-    size = b.helper("get_stack", context, b.offset(target, 8), b.i32(kind.frame_size * kind.limit), b.i64(flags))
-    count = b.select(b.compare("sgt", size, b.i64(0)), b.binary("lshr", size, b.i64(shift)), b.i64(0))
+    flags = 0 if kind.kernel else _BPF_F_USER_STACK | (_BPF_F_USER_BUILD_ID if kind.mode == "build_id" else 0)
+    count = b.i64(0)
+    if kind.limit:
+        context = low.context_for_helpers()
+        frames = b.offset(target, 8)
+        size = b.helper("get_stack", context, frames, b.i32(kind.frame_size * kind.limit), b.i64(flags))
+        whole = b.binary("lshr", size, b.i64(kind.frame_size.bit_length() - 1))
+        count = b.select(b.compare("sgt", size, b.i64(0)), whole, b.i64(0))
     pid = b.i32(0) if kind.kernel else low.current_task()[0]
     b.store(pid, target)
     b.store(b.resize(count, I32, signed=False), b.offset(target, 4))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
-from trapline.frontends.bpftrace.builtins import read_stack, store_usym
+from trapline.frontends.bpftrace.builtins import DEFAULT_FRAMES, read_stack, store_usym
 from trapline.frontends.bpftrace.functions_comptime import COMPTIME_FUNCTIONS
 from trapline.frontends.bpftrace.functions_kernel import KERNEL_FUNCTIONS
 from trapline.frontends.bpftrace.functions_network import NETWORK_FUNCTIONS
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
     from trapline.frontends.bpftrace.lower import Lowerer
 
-_MAX_FRAMES = 127
+_MAX_FRAMES = 1024
 _STACK_MODES = ("bpftrace", "perf", "raw", "build_id")
+_MODES_TEXT = "bpftrace, raw, perf, and build_id"
 
 
 # ---------------------------------------------------------------- memory
@@ -177,19 +178,25 @@ def _lower_reg(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 
 
 def _check_stack(typer: ExpressionTyper, call: ast.Call) -> t.Type:
-    limit, mode = _MAX_FRAMES, typer.knowledge.config.text("stack_mode")
-    for node in call.args:
-        if isinstance(node, ast.Identifier) and node.name in _STACK_MODES:
+    limit, mode = DEFAULT_FRAMES, typer.knowledge.config.text("stack_mode")
+    if call.name == "kstack" and mode == "build_id":
+        mode = "bpftrace"  # the setting is meant for user stacks
+    for position, node in enumerate(call.args):
+        if isinstance(node, ast.Identifier) and node.name not in typer.knowledge.builtins:
+            if node.name not in _STACK_MODES:
+                message = f"{call.name}: Invalid value for stack_mode: valid values are {_MODES_TEXT}."
+                return typer.error(f"Error parsing stack mode: {message}", node.span)
+            if position:
+                return typer.error("Expected stack mode as first argument", call.span)
             mode = node.name
             continue
         typer.type_of(node)
         value = typer.constant(node)
-        if value is None:
-            return typer.error(
-                f"{call.name}() takes a mode ({', '.join(_STACK_MODES)}) and a number of frames", node.span
-            )
-        if not 1 <= value <= _MAX_FRAMES:
-            return typer.error(f"{call.name}([int limit]): limit must be 1 to {_MAX_FRAMES} ({value} given)", node.span)
+        if value is None or value < 0:
+            return typer.error(f"{call.name}: invalid limit value", call.span)
+        if value > _MAX_FRAMES:
+            message = f"{call.name}([int limit]): limit shouldn't exceed {_MAX_FRAMES}, {value} given"
+            return typer.error(message, call.span)
         limit = value
     if mode == "build_id" and call.name == "kstack":
         return typer.error("'build_id' stack mode can only be used for ustack", call.span)

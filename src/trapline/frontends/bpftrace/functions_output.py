@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trapline.abi.flag_names import GFP
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
-from trapline.frontends.bpftrace.formats import check_format
+from trapline.frontends.bpftrace.formats import check_format, conversions
 from trapline.frontends.bpftrace.lower_base import Part
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.frontends.bpftrace.seq_output import check_seq_printf, is_pinned, lower_seq_printf
@@ -16,6 +17,7 @@ from trapline.frontends.bpftrace.tables import MANY, Function
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I8, I32, I64, Space
+from trapline.ir.values import FlagsV
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
@@ -56,6 +58,7 @@ def _lower_printf(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     parts = _parts(low, nodes)
     kinds = [part[1] if isinstance(part, tuple) else _printed(low.type(part)) for part in parts]
     fields, size = low.plan_fields(kinds, [n.span.text for n in nodes])
+    fields = tuple([_as_shown(f, c) for f, c in zip(fields, conversions(format_), strict=True)])
     event = spec.PrintfEvent(format_, fields, size, _STREAMS[call.name], call.span.range, call.span.chain[1:])
     parts = low.scalars_first(parts)
     with low.record(event) as record:
@@ -72,6 +75,11 @@ def _parts(low: Lowerer, nodes: Sequence[ast.Expr]) -> list[Part]:
         else:
             parts.append(node)
     return parts
+
+
+def _as_shown(field: spec.Field, conversion: str) -> spec.Field:
+    """Return the field with the layout that its conversion asks for: ``%gr`` shows an integer as flags."""
+    return spec.Field(field.offset, FlagsV(field.value.size, GFP), field.name) if conversion == "gr" else field
 
 
 def _printed(kind: t.Type) -> t.Type:
