@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tools.develop.reference import REFERENCE, make_reference
+
+from trapline.frontends.bpftrace.aggregates import AGGREGATES
+from trapline.frontends.bpftrace.builtins import BUILTINS
+from trapline.frontends.bpftrace.functions import FUNCTIONS
+from trapline.frontends.bpftrace.parse_attach_points import _ALIASES, PROVIDERS
+from trapline.frontends.bpftrace.provider_rows import PROVIDER_ROWS
 
 
 def test_system_calls() -> None:
@@ -10,3 +17,23 @@ def test_system_calls() -> None:
     from tools.develop.syscall_tables import GENERATED, make_module
 
     assert GENERATED.read_text() == make_module(), "python -m tools.develop.syscall_tables --write"
+
+
+def test_reference() -> None:
+    assert REFERENCE.read_text() == make_reference(), "python -m tools.develop.reference --write"
+
+
+def test_every_kind_of_probe_has_a_row() -> None:
+    assert {row.name for row in PROVIDER_ROWS} == set(PROVIDERS)
+    aliases = {alias: row.name for row in PROVIDER_ROWS for alias in row.aliases}
+    old = {"BEGIN": "begin", "END": "end", "U": "usdt"}
+    assert aliases == {**_ALIASES, **old}
+
+
+def test_every_row_is_complete() -> None:
+    for builtin in BUILTINS.values():
+        assert builtin.doc and builtin.gives, builtin.name
+    for row in [*FUNCTIONS.values(), *AGGREGATES.values()]:
+        signature, _, purpose = row.doc.partition("): ")
+        if row.doc != "not supported yet" and not row.name.startswith("__"):
+            assert f"{row.name}(" in signature and purpose, row.name

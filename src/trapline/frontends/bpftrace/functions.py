@@ -80,12 +80,12 @@ def _check_buf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
         typer.integer_of(call.args[1], "the length of buf()")
         length = typer.constant(call.args[1])
         if length is not None and length <= 0:
-            return typer.error("buf() needs a positive length", call.args[1].span)
+            return typer.error("buffer buf() needs a positive length", call.args[1].span)
         limit = min(limit, length) if length is not None else limit
     elif isinstance(kind, t.ArrayT | t.StringT):
         limit = min(limit, kind.size)
     elif ok:
-        return typer.error("buf() expects a length argument for non-array type", call.span)
+        return typer.error("buffer buf() expects a length argument for non-array type", call.span)
     return t.BufferT(limit) if ok else t.UNKNOWN
 
 
@@ -145,7 +145,7 @@ def _lower_usym(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 def _check_kaddr(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     name = literal_text(typer, call.args[0], "the argument of kaddr()")
     if name is not None and typer.knowledge.target.symbol_address(name.decode("utf-8", "replace")) is None:
-        return typer.error(f"kaddr(): no kernel symbol {name.decode('utf-8', 'replace')}", call.span)
+        return typer.error(f"uint64 kaddr(): no kernel symbol {name.decode('utf-8', 'replace')}", call.span)
     return t.UINT64
 
 
@@ -157,7 +157,7 @@ def _lower_kaddr(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 def _check_reg(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     text = literal_text(typer, call.args[0], "the register's name")
     if not typer.site.has_registers and typer.site.program_type != "PERF_EVENT":
-        return typer.error(f"reg() is not available in a {typer.site.provider} probe", call.span)
+        return typer.error(f"uint64 reg() is not available in a {typer.site.provider} probe", call.span)
     arch = typer.knowledge.target.arch
     if text is not None and _register_offset(typer, text) is None:
         known = " ".join(sorted(arch.registers))
@@ -216,7 +216,7 @@ def _check_strncmp(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     for node in call.args[:2]:
         kind = typer.type_of(node)
         if not isinstance(kind, t.StringT | t.UnknownT):
-            return typer.error(f"strncmp() expects a string, not {kind}", node.span)
+            return typer.error(f"uint64 strncmp() expects a string, not {kind}", node.span)
     typer.type_of(call.args[2])
     size = typer.constant(call.args[2])
     if size is None or size < 0:
@@ -256,17 +256,27 @@ FUNCTIONS: dict[str, Function] = {
         *SYSTEM_FUNCTIONS,
         *TASK_FUNCTIONS,
         *USER_FUNCTIONS,
-        Function("buf", 1, 2, _check_buf, _lower_buf, "buf(p[, n]): bytes of memory"),
-        Function("kaddr", 1, 1, _check_kaddr, _lower_kaddr, 'kaddr("symbol"): address of a kernel symbol'),
-        Function("kptr", 1, 1, _check_space, _lower_space, "kptr(p): the same pointer, into the kernel's memory"),
-        Function("kstack", 0, 2, _check_stack, _lower_stack, "kstack([mode][, limit]): kernel stack"),
-        Function("ksym", 1, 1, _check_word("ksym_t"), _lower_word, "ksym(a): kernel symbol of an address"),
-        Function("reg", 1, 1, _check_reg, _lower_reg, 'reg("name"): a CPU register'),
-        Function("str", 1, 2, _check_str, _lower_str, "str(p[, n]): the string at an address"),
-        Function("strncmp", 3, 3, _check_strncmp, _lower_strncmp, "strncmp(a, b, n): 0 if the first n bytes are equal"),
-        Function("uptr", 1, 1, _check_space, _lower_space, "uptr(p): the same pointer, into user memory"),
-        Function("ustack", 0, 2, _check_stack, _lower_stack, "ustack([mode][, limit]): user stack"),
-        Function("usym", 1, 1, _check_word("usym_t"), _lower_usym, "usym(a): user symbol of an address"),
+        Function("buf", 1, 2, _check_buf, _lower_buf, "buffer buf(p[, n]): bytes of memory"),
+        Function(
+            "kaddr",
+            1,
+            1,
+            _check_kaddr,
+            _lower_kaddr,
+            'uint64 kaddr("symbol"): address of a kernel symbol',
+            when="compile",
+        ),
+        Function("kptr", 1, 1, _check_space, _lower_space, "T * kptr(p): the same pointer, into the kernel's memory"),
+        Function("kstack", 0, 2, _check_stack, _lower_stack, "kstack_t kstack([mode][, limit]): kernel stack"),
+        Function("ksym", 1, 1, _check_word("ksym_t"), _lower_word, "ksym_t ksym(a): kernel symbol of an address"),
+        Function("reg", 1, 1, _check_reg, _lower_reg, 'uint64 reg("name"): a CPU register'),
+        Function("str", 1, 2, _check_str, _lower_str, "string str(p[, n]): the string at an address"),
+        Function(
+            "strncmp", 3, 3, _check_strncmp, _lower_strncmp, "uint64 strncmp(a, b, n): 0 if the first n bytes are equal"
+        ),
+        Function("uptr", 1, 1, _check_space, _lower_space, "T * uptr(p): the same pointer, into user memory"),
+        Function("ustack", 0, 2, _check_stack, _lower_stack, "ustack_t ustack([mode][, limit]): user stack"),
+        Function("usym", 1, 1, _check_word("usym_t"), _lower_usym, "usym_t usym(a): user symbol of an address"),
         *(
             Function(name, 0, MANY, _check_unsupported, _lower_unsupported, "not supported yet")
             for name in _LATER.split()

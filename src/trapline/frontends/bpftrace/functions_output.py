@@ -106,19 +106,19 @@ def _check_print(typer: ExpressionTyper, call: ast.Call) -> t.Type:
             typer.type_of(option)
             value = typer.constant(option)
             if value is None or value < 0:
-                typer.error(f"print(): the {name} argument must be a non-negative literal", option.span)
+                typer.error(f"void print(): the {name} argument must be a non-negative literal", option.span)
         return t.VOID
     if len(call.args) > 1:
-        return typer.error("print() takes top and div only for a whole map", call.span)
+        return typer.error("void print() takes top and div only for a whole map", call.span)
     kind = typer.type_of(node)
     if isinstance(kind, t.ArgsT):
         if node not in typer.rewritten:
             typer.rewritten[node] = _whole_arguments(typer, node)
         kind = typer.type_of(typer.rewritten[node])
     if isinstance(kind, t.AggregateT) and kind.histogram:
-        return typer.unsupported("print() of one histogram of a map is", node.span)
+        return typer.unsupported("void print() of one histogram of a map is", node.span)
     if not isinstance(kind, t.UnknownT) and value_of(kind) is None:
-        return typer.error(f"print() cannot print a value of type '{kind}'", node.span)
+        return typer.error(f"void print() cannot print a value of type '{kind}'", node.span)
     return t.VOID
 
 
@@ -236,11 +236,11 @@ def _check_len(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if info is not None:
         target = typer.knowledge.target
         if not target.has_btf or target.btf.func("bpf_map_sum_elem_count") is None:
-            return typer.error("len() of a map needs Linux 6.6 (bpf_map_sum_elem_count)", call.span)
+            return typer.error("int64 len() of a map needs Linux 6.6 (bpf_map_sum_elem_count)", call.span)
         return t.INT64
     kind = typer.type_of(node)
     if not isinstance(kind, t.StackT | t.UnknownT):
-        return typer.error(f"len() expects a map or stack to be provided, not {kind}", call.span)
+        return typer.error(f"int64 len() expects a map or stack to be provided, not {kind}", call.span)
     return t.INT64
 
 
@@ -273,7 +273,7 @@ def _check_time(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if call.args:
         typer.type_of(call.args[0])
         if typer.literal_string(call.args[0]) is None:
-            typer.error("time() expects a string literal", call.args[0].span)
+            typer.error("void time() expects a string literal", call.args[0].span)
     return t.VOID
 
 
@@ -286,7 +286,7 @@ def _lower_time(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 def _check_join(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kind = typer.type_of(call.args[0])
     if not isinstance(kind, t.IntT | t.PtrT | t.UnknownT):
-        typer.error(f"join() expects an integer or a pointer ({kind} provided)", call.args[0].span)
+        typer.error(f"void join() expects an integer or a pointer ({kind} provided)", call.args[0].span)
     if len(call.args) == 2:
         typer.type_of(call.args[1])
         if typer.literal_string(call.args[1]) is None:
@@ -331,19 +331,54 @@ def _lower_aggregate(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 
 
 OUTPUT_FUNCTIONS = (
-    Function("cat", 1, MANY, _check_printf, _lower_printf, "cat(format, …): print a file"),
-    Function("clear", 1, 1, _check_whole_map, _lower_clear, "clear(@m): delete all elements"),
-    Function("delete", 1, 2, _check_element, _lower_delete, "delete(@m, key): delete an element"),
-    Function("errorf", 1, MANY, _check_printf, _lower_printf, "errorf(format, …): print an error with its place"),
-    Function("exit", 0, 1, _check_exit, _lower_exit, "exit([code]): end the run"),
-    Function("has_key", 2, 2, _check_element, _lower_has_key, "has_key(@m, key): whether there is an element"),
-    Function("join", 1, 2, _check_join, _lower_join, "join(argv[, separator]): print an array of strings"),
-    Function("len", 1, 1, _check_len, _lower_len, "len(@m) or len(stack): number of elements or frames"),
-    Function("print", 1, 3, _check_print, _lower_print, "print(x) or print(@m[, top[, div]])"),
-    Function("printf", 1, MANY, _check_printf, _lower_printf, "printf(format, …): print text"),
-    Function("system", 1, MANY, _check_printf, _lower_printf, "system(format, …): run a command", unsafe=True),
-    Function("time", 0, 1, _check_time, _lower_time, "time([format]): print the time of day"),
-    Function("warnf", 1, MANY, _check_printf, _lower_printf, "warnf(format, …): print a warning with its place"),
-    Function("zero", 1, 1, _check_whole_map, _lower_clear, "zero(@m): set all values to 0"),
+    Function("cat", 1, MANY, _check_printf, _lower_printf, "void cat(format, …): print a file", when="reader"),
+    Function("clear", 1, 1, _check_whole_map, _lower_clear, "void clear(@m): delete all elements", when="reader"),
+    Function("delete", 1, 2, _check_element, _lower_delete, "bool delete(@m, key): delete an element"),
+    Function(
+        "errorf",
+        1,
+        MANY,
+        _check_printf,
+        _lower_printf,
+        "void errorf(format, …): print an error with its place",
+        when="reader",
+    ),
+    Function("exit", 0, 1, _check_exit, _lower_exit, "void exit([code]): end the run", when="reader"),
+    Function("has_key", 2, 2, _check_element, _lower_has_key, "bool has_key(@m, key): whether there is an element"),
+    Function(
+        "join", 1, 2, _check_join, _lower_join, "void join(argv[, separator]): print an array of strings", when="reader"
+    ),
+    Function("len", 1, 1, _check_len, _lower_len, "int64 len(@m) or len(stack): number of elements or frames"),
+    Function(
+        "print",
+        1,
+        3,
+        _check_print,
+        _lower_print,
+        "void print(x) or print(@m[, top[, div]]): a value, or a map (its greatest elements, divided)",
+        when="reader",
+    ),
+    Function("printf", 1, MANY, _check_printf, _lower_printf, "void printf(format, …): print text", when="reader"),
+    Function(
+        "system",
+        1,
+        MANY,
+        _check_printf,
+        _lower_printf,
+        "void system(format, …): run a command",
+        unsafe=True,
+        when="reader",
+    ),
+    Function("time", 0, 1, _check_time, _lower_time, "void time([format]): print the time of day", when="reader"),
+    Function(
+        "warnf",
+        1,
+        MANY,
+        _check_printf,
+        _lower_printf,
+        "void warnf(format, …): print a warning with its place",
+        when="reader",
+    ),
+    Function("zero", 1, 1, _check_whole_map, _lower_clear, "void zero(@m): set all values to 0", when="reader"),
     *(Function(row.name, 0, MANY, _check_aggregate, _lower_aggregate, row.doc) for row in AGGREGATES.values()),
 )

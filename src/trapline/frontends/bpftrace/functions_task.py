@@ -208,7 +208,7 @@ def _lower_strftime(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 
 def _relative(name: str) -> Function:
     what = BUILTINS[name].doc
-    gives = BUILTINS[name].gives or "string"
+    gives = BUILTINS[name].gives
     return Function(name, 0, 1, _check_relative, _lower_relative, f"{gives} {name}([task]): {what}")
 
 
