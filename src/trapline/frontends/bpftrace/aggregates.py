@@ -68,7 +68,7 @@ def _check_hist(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.Unkn
     if not _arity(typer, call, 1, 2):
         return t.UNKNOWN
     typer.integer_of(call.args[0], "the argument of hist()")
-    bits = _literal(typer, call.args[1], "hist_t hist() bits") if len(call.args) == 2 else 0
+    bits = _literal(typer, call.args[1], "hist() bits") if len(call.args) == 2 else 0
     if bits is None:
         return t.UNKNOWN
     if not 0 <= bits <= MAX_BITS:
@@ -82,19 +82,19 @@ def _check_lhist(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.Unk
         return t.UNKNOWN
     typer.integer_of(call.args[0], "the argument of lhist()")
     names = ("min", "max", "step")
-    values = [_literal(typer, a, f"lhist_t lhist() {n}") for a, n in zip(call.args[1:], names, strict=True)]
+    values = [_literal(typer, a, f"lhist() {n}") for a, n in zip(call.args[1:], names, strict=True)]
     low, high, step = values
     if low is None or high is None or step is None:
         return t.UNKNOWN
     if step <= 0:
-        typer.error(f"lhist_t lhist() step must be >= 1 ({step} provided)", call.span)
+        typer.error(f"lhist() step must be >= 1 ({step} provided)", call.span)
     elif low < 0:
-        typer.error(f"lhist_t lhist() min must be non-negative (provided min {low})", call.span)
+        typer.error(f"lhist() min must be non-negative (provided min {low})", call.span)
     elif low > high:
-        typer.error(f"lhist_t lhist() min must be less than max (provided min {low} and max {high})", call.span)
+        typer.error(f"lhist() min must be less than max (provided min {low} and max {high})", call.span)
     elif (high - low) // step > _MAX_BUCKETS:
         count = (high - low) // step
-        typer.error(f"lhist_t lhist() too many buckets, must be <= {_MAX_BUCKETS} (would need {count})", call.span)
+        typer.error(f"lhist() too many buckets, must be <= {_MAX_BUCKETS} (would need {count})", call.span)
     elif (high - low) < step:
         typer.error(
             f"lhist() step is too large for the given range (provided step {step} for range {high - low})", call.span
@@ -105,7 +105,7 @@ def _check_lhist(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.Unk
 
 
 def _check_tseries(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.UnknownT:
-    typer.unsupported("tseries_t tseries() is", call.span)
+    typer.unsupported("tseries() is", call.span)
     return t.UNKNOWN
 
 

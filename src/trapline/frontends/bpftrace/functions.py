@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.builtins import DEFAULT_FRAMES, read_stack, store_usym
+from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.functions_comptime import COMPTIME_FUNCTIONS
 from trapline.frontends.bpftrace.functions_kernel import KERNEL_FUNCTIONS
 from trapline.frontends.bpftrace.functions_network import NETWORK_FUNCTIONS
@@ -47,7 +48,7 @@ def _check_str(typer: ExpressionTyper, call: ast.Call) -> t.Type:
         length = typer.constant(call.args[1])
         if length is not None:
             if length < 0:
-                return typer.error("str cannot use a negative length", call.args[1].span)
+                return typer.error(f"str cannot use a negative length ({length})", call.span)
             if length + 1 > limit:
                 typer.warning(
                     f"length param ({length}) is too long and will be shortened to {limit} bytes", call.args[1].span
@@ -80,12 +81,12 @@ def _check_buf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
         typer.integer_of(call.args[1], "the length of buf()")
         length = typer.constant(call.args[1])
         if length is not None and length <= 0:
-            return typer.error("buffer buf() needs a positive length", call.args[1].span)
+            return typer.error("buf() needs a positive length", call.args[1].span)
         limit = min(limit, length) if length is not None else limit
-    elif isinstance(kind, t.ArrayT | t.StringT):
+    elif isinstance(kind, t.ArrayT):
         limit = min(limit, kind.size)
     elif ok:
-        return typer.error("buffer buf() expects a length argument for non-array type", call.span)
+        return typer.error(f"buf() expects a length argument for non-array type {base_name(kind)}", call.span)
     return t.BufferT(limit) if ok else t.UNKNOWN
 
 
@@ -145,7 +146,7 @@ def _lower_usym(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 def _check_kaddr(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     name = literal_text(typer, call.args[0], "the argument of kaddr()")
     if name is not None and typer.knowledge.target.symbol_address(name.decode("utf-8", "replace")) is None:
-        return typer.error(f"uint64 kaddr(): no kernel symbol {name.decode('utf-8', 'replace')}", call.span)
+        return typer.error(f"Failed to resolve kernel symbol: {name.decode('utf-8', 'replace')}", call.span)
     return t.UINT64
 
 
@@ -157,7 +158,7 @@ def _lower_kaddr(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 def _check_reg(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     text = literal_text(typer, call.args[0], "the register's name")
     if not typer.site.has_registers and typer.site.program_type != "PERF_EVENT":
-        return typer.error(f"uint64 reg() is not available in a {typer.site.provider} probe", call.span)
+        return typer.error(f'reg can not be used with "{typer.site.provider}" probes', call.span)
     arch = typer.knowledge.target.arch
     if text is not None and _register_offset(typer, text) is None:
         known = " ".join(sorted(arch.registers))
@@ -216,11 +217,11 @@ def _check_strncmp(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     for node in call.args[:2]:
         kind = typer.type_of(node)
         if not isinstance(kind, t.StringT | t.UnknownT):
-            return typer.error(f"uint64 strncmp() expects a string, not {kind}", node.span)
+            return typer.error(f"strncmp() only supports string arguments ({base_name(kind)} provided)", call.span)
     typer.type_of(call.args[2])
     size = typer.constant(call.args[2])
     if size is None or size < 0:
-        return typer.error("the size of strncmp() must be a non-negative literal", call.args[2].span)
+        return typer.error("Builtin strncmp requires a non-negative literal", call.span)
     return t.UINT64
 
 

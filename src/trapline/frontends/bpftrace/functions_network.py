@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.memory import check_pointer, pointer_of
 from trapline.frontends.bpftrace.tables import Function
 from trapline.ir.function import Convert, Op
@@ -104,7 +105,7 @@ def _check_bswap(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if isinstance(kind, t.UnknownT):
         return kind
     if not isinstance(kind, t.IntT | t.EnumT):
-        return typer.error(f"bswap() only supports integer arguments ({kind} provided)", call.span)
+        return typer.error(f"bswap() only supports integer arguments ({base_name(kind)} provided)", call.span)
     return t.IntT(kind.size, False)
 
 

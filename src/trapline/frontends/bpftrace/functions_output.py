@@ -9,6 +9,7 @@ from trapline.abi.flag_names import GFP
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
+from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.formats import check_format, conversions
 from trapline.frontends.bpftrace.lower_base import Part
 from trapline.frontends.bpftrace.readers import value_of
@@ -106,19 +107,20 @@ def _check_print(typer: ExpressionTyper, call: ast.Call) -> t.Type:
             typer.type_of(option)
             value = typer.constant(option)
             if value is None or value < 0:
-                typer.error(f"void print(): the {name} argument must be a non-negative literal", option.span)
+                typer.error(f"print(): the {name} argument must be a non-negative literal", option.span)
         return t.VOID
     if len(call.args) > 1:
-        return typer.error("void print() takes top and div only for a whole map", call.span)
+        return typer.error(f"Non-map print() only takes 1 argument, {len(call.args)} found", call.span)
     kind = typer.type_of(node)
     if isinstance(kind, t.ArgsT):
         if node not in typer.rewritten:
             typer.rewritten[node] = _whole_arguments(typer, node)
         kind = typer.type_of(typer.rewritten[node])
     if isinstance(kind, t.AggregateT) and kind.histogram:
-        return typer.unsupported("void print() of one histogram of a map is", node.span)
+        message = f"Map type {kind} cannot print the value of individual keys. You must print the whole map."
+        return typer.error(message, call.span)
     if not isinstance(kind, t.UnknownT) and value_of(kind) is None:
-        return typer.error(f"void print() cannot print a value of type '{kind}'", node.span)
+        return typer.error(f"print() cannot print a value of type '{kind}'", node.span)
     return t.VOID
 
 
@@ -236,11 +238,11 @@ def _check_len(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if info is not None:
         target = typer.knowledge.target
         if not target.has_btf or target.btf.func("bpf_map_sum_elem_count") is None:
-            return typer.error("int64 len() of a map needs Linux 6.6 (bpf_map_sum_elem_count)", call.span)
+            return typer.error("len() of a map needs Linux 6.6 (bpf_map_sum_elem_count)", call.span)
         return t.INT64
     kind = typer.type_of(node)
     if not isinstance(kind, t.StackT | t.UnknownT):
-        return typer.error(f"int64 len() expects a map or stack to be provided, not {kind}", call.span)
+        return typer.error("call to len() expects a map, ustack, or kstack", call.span)
     return t.INT64
 
 
@@ -257,7 +259,9 @@ def _lower_len(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 
 def _check_exit(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if call.args:
-        typer.integer_of(call.args[0], "the exit code")
+        kind = typer.type_of(call.args[0])
+        if not isinstance(kind, (*t.NUMBERS, t.UnknownT)) and not typer.castable(kind):
+            typer.error(f"exit() only supports int arguments ({base_name(kind)} provided)", call.span)
     return t.VOID
 
 
@@ -273,7 +277,9 @@ def _check_time(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if call.args:
         typer.type_of(call.args[0])
         if typer.literal_string(call.args[0]) is None:
-            typer.error("void time() expects a string literal", call.args[0].span)
+            typer.error(
+                f"time() expects a string literal ({base_name(typer.type_of(call.args[0]))} provided)", call.span
+            )
     return t.VOID
 
 
@@ -286,7 +292,7 @@ def _lower_time(low: Lowerer, call: ast.Call, target: Op | None) -> None:
 def _check_join(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     kind = typer.type_of(call.args[0])
     if not isinstance(kind, t.IntT | t.PtrT | t.UnknownT):
-        typer.error(f"void join() expects an integer or a pointer ({kind} provided)", call.args[0].span)
+        typer.error(f"join() expects an integer or a pointer ({kind} provided)", call.args[0].span)
     if len(call.args) == 2:
         typer.type_of(call.args[1])
         if typer.literal_string(call.args[1]) is None:
