@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trapline.engine.child import Child
 from trapline.engine.user_symbols import make_user_symbols, shows_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
-from trapline.ir.spec import LOST, RING, START, TAI, AttachPoint, IterAttach, ObjectSpec, SpecialAttach
+from trapline.ir.spec import LOST, RING, START, TAI, WALL, AttachPoint, IterAttach, ObjectSpec, SpecialAttach
 from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
@@ -116,6 +116,10 @@ class EngineSession:
                 from trapline.syscall.clock import boot_to_tai_ns  # few programs need it
 
                 loaded.maps[TAI].update(bytes(4), boot_to_tai_ns().to_bytes(8, "little"))
+            if WALL in loaded.maps:
+                from trapline.syscall.clock import boot_to_realtime_ns  # few programs need it
+
+                loaded.maps[WALL].update(bytes(4), boot_to_realtime_ns().to_bytes(8, "little"))
             return loaded
         except VerifierError as error:
             # The kernel half knows character offsets; the text that they belong to is here.

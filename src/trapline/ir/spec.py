@@ -357,6 +357,7 @@ LOST = ".lost"  # PERCPU_ARRAY of u64, indexed by program: records that did not 
 FAULTS = ".faults"  # PERCPU_ARRAY of {u64; s64}, indexed by FaultSite
 START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME when the program was loaded, in nanoseconds
 TAI = ".tai"  # ARRAY, one u64: CLOCK_TAI minus CLOCK_BOOTTIME when the program was loaded, in nanoseconds
+WALL = ".wall"  # ARRAY, one u64: CLOCK_REALTIME minus CLOCK_BOOTTIME when the program was loaded, in nanoseconds
 SCRATCH = ".scratch"  # PERCPU_ARRAY, one element: temporaries too large for the stack
 RODATA = ".rodata"  # frozen ARRAY, one element: constants
 

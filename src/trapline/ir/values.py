@@ -264,6 +264,21 @@ class LhistV:
     size: int = 8
 
 
+@record(frozen=True)
+class SeriesV:
+    """A time series; the key has a u64 bucket index appended, and a bucket is ``{s64 value; u64 extra; u64 epoch}``.
+
+    Epoch n begins ``n * interval`` nanoseconds after 1970 and is kept in bucket ``n % count``. `aggregate` is empty
+    (`value` is the last one, `extra` its time), ``avg`` (the sum, and how many), ``sum``, ``min`` or ``max``.
+    """
+
+    interval: int
+    count: int
+    aggregate: str = ""
+    signed: bool = True
+    size: int = 24
+
+
 Value = (
     IntV
     | BoolV
@@ -294,6 +309,9 @@ Value = (
     | StatsV
     | HistV
     | LhistV
+    | SeriesV
 )
 
-AGGREGATES = (CountV, SumV, MinV, MaxV, AvgV, StatsV, HistV, LhistV)
+AGGREGATES = (CountV, SumV, MinV, MaxV, AvgV, StatsV, HistV, LhistV, SeriesV)
+# Those whose keys end in a bucket's index: many elements make one value.
+BUCKETED = (HistV, LhistV, SeriesV)

@@ -62,6 +62,10 @@ def make_text(value: v.Value, trailer: bytes = b"..") -> Text:
         return lambda item: b"{ .count = %d, .average = %d, .total = %d }" % (item.count, item.average, item.total)
     if isinstance(value, v.HistV | v.LhistV):
         return lambda item: histogram_text(value, item)
+    if isinstance(value, v.SeriesV):
+        from trapline.runtime.series import series_text  # few programs need it
+
+        return lambda item: series_text(value, item)
     if isinstance(value, v.IntV | v.BitsV | v.CountV | v.SumV | v.MinV | v.MaxV | v.AvgV):
         return lambda item: b"%d" % item
     return lambda item: str(item).encode("utf-8", "surrogateescape")
@@ -189,6 +193,10 @@ def make_json(value: v.Value, trailer: bytes = b"..") -> Json:
         return _stats_json
     if isinstance(value, v.HistV | v.LhistV):
         return _histogram_json
+    if isinstance(value, v.SeriesV):
+        from trapline.runtime.series import series_json
+
+        return lambda item: series_json(value, item)
     if isinstance(value, v.IntV | v.BitsV | v.EnumV | v.PtrV | v.CountV | v.SumV | v.MinV | v.MaxV | v.AvgV):
         return json_number
     text = make_text(value, trailer)

@@ -6,7 +6,7 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Protocol
 
 from trapline.ir.spec import MapSpec
-from trapline.ir.values import AGGREGATES, HistV, LhistV
+from trapline.ir.values import AGGREGATES, BUCKETED
 from trapline.runtime.aggregate import is_per_cpu, make_merge, make_reader, top_and_divide
 from trapline.runtime.encode import make_encoder
 from trapline.runtime.objects import Namer
@@ -61,7 +61,7 @@ class MapReader:
     def read_shown(self, top: int = 0, div: int = 0) -> list[tuple[Any, Any]]:
         """Return what ``print(@m)`` shows: as `read`, but a scalar map that was never set has the value 0."""
         found = self.read(top, div)
-        if found or not self.spec.scalar or isinstance(self.spec.value, HistV | LhistV):
+        if found or not self.spec.scalar or isinstance(self.spec.value, BUCKETED):
             return found
         return self._read([(bytes(self.spec.key_size), bytes(self.spec.value_size + 7 & ~7))])
 
@@ -101,7 +101,7 @@ class MapView(Mapping[Any, Any]):
         self._reader = MapReader(raw, namer)
         spec = raw.spec
         self.spec = spec
-        self._histogram = type(spec.value).__name__ in ("HistV", "LhistV")
+        self._histogram = isinstance(spec.value, BUCKETED)
         self._merge: Callable[[bytes], Any] | None = None
 
     @property

@@ -235,3 +235,10 @@ class Histogram(NamedTuple):
     def total(self) -> int:
         """The number of values in it."""
         return sum(bucket.count for bucket in self.buckets)
+
+
+class Series(NamedTuple):
+    """The value of ``tseries()``: (start of the interval in nanoseconds since 1970, number) for each that has one."""
+
+    interval: int
+    points: tuple[tuple[int, int], ...]

@@ -76,6 +76,7 @@ def test_every_value_layout_is_known(kind: str) -> None:
         "StackV": values.StackV(True, 5, "perf"),
         "TimestampV": values.TimestampV("%H"),
         "NameV": values.NameV("errors"),
+        "SeriesV": values.SeriesV(1000, 5, "avg"),
         "FlagsV": values.FlagsV(4, "gfp"),
         "ArrayV": values.ArrayV(values.IntV(1), 3),
         "TupleV": values.TupleV(((0, values.BoolV()),), 1),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.time_series import check_tseries, lower_tseries
 from trapline.ir.buckets import MAX_BITS
 from trapline.ir.function import Op
 from trapline.ir.types import I64
@@ -104,11 +105,6 @@ def _check_lhist(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.Unk
     return t.UNKNOWN
 
 
-def _check_tseries(typer: ExpressionTyper, call: ast.Call) -> t.AggregateT | t.UnknownT:
-    typer.unsupported("tseries() is", call.span)
-    return t.UNKNOWN
-
-
 def _lower_count(low: Lowerer, call: ast.Call, target: Target) -> None:
     low.add_words(low.info(target), low.key(target), (low.b.i64(1),), call)
 
@@ -184,8 +180,8 @@ AGGREGATES: dict[str, Aggregate] = {
         Aggregate("lhist", _check_lhist, _lower_lhist, "lhist_t lhist(n, min, max, step): linear histogram"),
         Aggregate(
             "tseries",
-            _check_tseries,
-            _lower_count,
+            check_tseries,
+            lower_tseries,
             "tseries_t tseries(n, interval, buckets[, aggregate]): the last value, or an aggregate, in each interval",
         ),
     )

@@ -297,7 +297,11 @@ class MapLowerer(ExpressionLowerer):
 
         self.update_part(info, key, change, (value, b.i64(1)), source)
 
+    def bucket_offset(self, info: MapInfo) -> int:
+        """Return where the index of a bucket stands in a map's keys."""
+        return key_size(info) - 8
+
     def count_bucket(self, info: MapInfo, key: Op, bucket: Op, source: ast.Node) -> None:
         """Count one in a histogram's bucket."""
-        self.b.store(bucket, self.b.offset(key, key_size(info) - 8))
+        self.b.store(bucket, self.b.offset(key, self.bucket_offset(info)))
         self.add_words(info, key, (self.b.i64(1),), source)

@@ -90,6 +90,8 @@ def _user_map(info: MapInfo, limit: int, printed: bool) -> spec.MapSpec:
         entries = 1
         if isinstance(value, t.AggregateT) and value.kind == "hist":
             entries = hist_buckets(value.params[0])
+        elif isinstance(value, t.AggregateT) and value.kind == "tseries":
+            entries = value.params[1]
         elif isinstance(value, t.AggregateT) and value.kind == "lhist":
             entries = lhist_buckets(*value.params)
     return spec.MapSpec(

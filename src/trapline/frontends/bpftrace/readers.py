@@ -78,6 +78,9 @@ def aggregate_value(type_: t.AggregateT) -> v.Value:
         return v.CountV()
     if type_.kind == "hist":
         return v.HistV(type_.params[0])
+    if type_.kind == "tseries":
+        interval, count, aggregate = type_.params
+        return v.SeriesV(interval, count, t.SERIES_AGGREGATES[aggregate], type_.signed)
     if type_.kind == "lhist":
         return v.LhistV(*type_.params)
     signed: dict[str, Callable[[bool], v.Value]] = {

@@ -291,15 +291,17 @@ class AggregateT:
     @property
     def size(self) -> int:
         """Size in bytes on one CPU."""
+        if self.kind == "tseries":
+            return 24
         return 16 if self.kind in ("min", "max", "avg", "stats") else 8
 
     @property
     def histogram(self) -> bool:
         """Whether the map's keys end in a bucket index."""
-        return self.kind in ("hist", "lhist")
+        return self.kind in ("hist", "lhist", "tseries")
 
     def __str__(self) -> str:
-        return ("" if self.signed or self.kind in ("count", "hist", "lhist") else "u") + self.kind + "_t"
+        return ("" if self.signed or self.kind in ("count", "hist", "lhist", "tseries") else "u") + self.kind + "_t"
 
 
 @record(frozen=True)
@@ -363,6 +365,8 @@ INT32 = IntT(4)
 INT64 = IntT(8)
 UINT32 = IntT(4, False)
 UINT64 = IntT(8, False)
+# What a time series keeps of an interval; its index is a parameter of the type.
+SERIES_AGGREGATES = ("", "avg", "max", "min", "sum")
 CASTABLE = ("count", "sum", "min", "max", "avg")
 NUMBERS = (IntT, BoolT, EnumT)
 SCALARS = (IntT, BoolT, EnumT, PtrT, WordT, ContextT)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trapline.ir.spec import FaultSite, MapSpec
-from trapline.ir.values import AvgV, HistV, LhistV, StatsV, Value
+from trapline.ir.values import AvgV, HistV, LhistV, SeriesV, StatsV, Value
 from trapline.runtime.display import Json, json_string, make_json, make_key_json
 from trapline.runtime.output.protocol import Items, Location, fault_message
 from trapline.runtime.output.sink import Sink
@@ -65,6 +65,8 @@ class JsonOutput:
         kind = "map"
         if isinstance(spec.value, HistV | LhistV):
             kind = "hist"
+        elif isinstance(spec.value, SeriesV):
+            kind = "tseries"
         elif isinstance(spec.value, AvgV | StatsV):
             kind = "stats"
         if spec.scalar or spec.key is None:

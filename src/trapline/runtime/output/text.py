@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trapline.ir.spec import FaultSite, MapSpec
-from trapline.ir.values import HistV, LhistV, Value
+from trapline.ir.values import BUCKETED, Value
 from trapline.runtime.display import Text, make_key_text, make_text
 from trapline.runtime.output.protocol import Items, Location, fault_message
 from trapline.runtime.output.sink import Sink
@@ -60,7 +60,7 @@ class TextOutput:
         """``@x: 1``, or ``@x[key]: 1`` for each element; a histogram has its own lines and an empty one."""
         assert spec.value is not None
         text = self._text(spec.value)
-        separator, end = (b":\n", b"\n") if isinstance(spec.value, HistV | LhistV) else (b": ", b"\n")
+        separator, end = (b":\n", b"\n") if isinstance(spec.value, BUCKETED) else (b": ", b"\n")
         name = spec.name.encode()
         if spec.scalar or spec.key is None:
             for _, item in items:
