@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tests.conformance.body import Body
 from tests.conformance.generated_c import make_c_bodies
 from tests.conformance.generated_functions import make_function_bodies
+from tests.conformance.generated_printing import make_printing_bodies
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
@@ -31,6 +32,7 @@ def make_bodies() -> list[Body]:
         *_aggregates(),
         *make_function_bodies(),
         *make_c_bodies(),
+        *make_printing_bodies(),
     ]
 
 

@@ -30,17 +30,20 @@ _GFP_BITS = {
     "__GFP_SKIP_KASAN": 25,
     "__GFP_NO_OBJ_EXT": 26,
 }
-_KERNEL = 0xCC0  # __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_IO | __GFP_FS
-# What stands for several flags, those with most of them first.
+# What stands for several flags, in the order of include/trace/events/mmflags.h: what has most of them comes first.
 _GFP_SETS = (
-    (_KERNEL | 1 << 20 | 1 << 1, "GFP_HIGHUSER"),
-    (_KERNEL | 1 << 22, "GFP_KERNEL_ACCOUNT"),
-    (_KERNEL | 1 << 20, "GFP_USER"),
-    (_KERNEL, "GFP_KERNEL"),
-    (_KERNEL & ~(1 << 7), "GFP_NOFS"),
-    (_KERNEL & ~(3 << 6), "GFP_NOIO"),
-    (1 << 5 | 1 << 11, "GFP_ATOMIC"),
-    (1 << 0, "GFP_DMA"),
+    (0x21C24CA, "GFP_TRANSHUGE"),
+    (0x21C20CA, "GFP_TRANSHUGE_LIGHT"),
+    (0x2100CCA, "GFP_HIGHUSER_MOVABLE"),
+    (0x0100CC2, "GFP_HIGHUSER"),
+    (0x0100CC0, "GFP_USER"),
+    (0x0400CC0, "GFP_KERNEL_ACCOUNT"),
+    (0x0000CC0, "GFP_KERNEL"),
+    (0x0000C40, "GFP_NOFS"),
+    (0x0000820, "GFP_ATOMIC"),
+    (0x0000C00, "GFP_NOIO"),
+    (0x0002800, "GFP_NOWAIT"),
+    (0x0000001, "GFP_DMA"),
 )
 _TABLES = {GFP: (*_GFP_SETS, *[(1 << bit, name) for name, bit in _GFP_BITS.items()])}
 

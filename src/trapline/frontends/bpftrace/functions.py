@@ -111,7 +111,7 @@ def _check_space(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if isinstance(kind, t.PtrT):
         return t.PtrT(kind.target, space)
     if isinstance(kind, t.IntT):
-        return t.PtrT(t.VOID, space)
+        return kind
     if isinstance(kind, t.UnknownT):
         return kind
     return typer.error(f"{call.name}() expects a pointer, not {kind}", call.span)

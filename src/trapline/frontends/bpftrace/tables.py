@@ -65,4 +65,5 @@ class Function:
     printed: Callable[[Lowerer, ast.Call], tuple[Op, t.Type]] | None = None
 
 
-MANY = 127
+# printf() takes a format and 127 values.
+MANY = 128
