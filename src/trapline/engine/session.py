@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 from trapline.engine.child import Child
 from trapline.engine.user_symbols import make_user_symbols, shows_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
-from trapline.ir.spec import LOST, RING, START, TAI, WALL, AttachPoint, IterAttach, ObjectSpec, SpecialAttach
+from trapline.ir.spec import (
+    LOST,
+    RING,
+    START,
+    TAI,
+    WALL,
+    AttachPoint,
+    IterAttach,
+    ObjectSpec,
+    PerfAttach,
+    SpecialAttach,
+)
 from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
@@ -147,7 +158,14 @@ class EngineSession:
             report_faults=report_faults,
         )
         self._stack.callback(loop.close)
+        loop.on_unwatch(self._unwatch)
         return loop
+
+    def _unwatch(self, address: int) -> None:
+        for link in self._links:
+            attach = link.point.attach
+            if isinstance(attach, PerfAttach) and attach.access and attach.address == address and not link.closed:
+                link.close()
 
     def _locate(self, place: tuple[int, int], origins: Sequence[tuple[int, int]] = ()) -> Location:
         found = self._sources.span(place, origins)

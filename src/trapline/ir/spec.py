@@ -292,6 +292,14 @@ class ExitEvent:
 
 
 @record(frozen=True)
+class UnwatchEvent:
+    """``unwatch(address)``: a u64 at `offset`; the watchpoints at that address are removed."""
+
+    offset: int
+    size: int
+
+
+@record(frozen=True)
 class TimeEvent:
     """``time(format)``: the reader's wall clock."""
 
@@ -325,6 +333,7 @@ Event = (
     | PrintMapEvent
     | ClearMapEvent
     | ExitEvent
+    | UnwatchEvent
     | TimeEvent
     | JoinEvent
     | RawEvent

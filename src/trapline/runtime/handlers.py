@@ -35,6 +35,9 @@ class Context:
         locate: finds a span of the program's text, for messages.
         on_event: takes typed events instead of `output`.
         on_raw: takes the payload of `RawEvent` records, by the event's name.
+
+    Attributes:
+        on_unwatch: removes the watchpoints at an address.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Context:
         self.locate = locate
         self.on_event = on_event
         self.on_raw = on_raw
+        self.on_unwatch: Callable[[int], None] = lambda address: None
 
     @property
     def config(self) -> dict[str, str | int | bool]:
@@ -174,6 +178,11 @@ def _exit(event: s.ExitEvent, context: Context) -> Handler:
     return lambda data, offset, length: context.on_exit(code.unpack_from(data, offset + place)[0])
 
 
+def _unwatch(event: s.UnwatchEvent, context: Context) -> Handler:
+    address, place = struct.Struct("<Q"), event.offset
+    return lambda data, offset, length: context.on_unwatch(address.unpack_from(data, offset + place)[0])
+
+
 def _time(event: s.TimeEvent, context: Context) -> Handler:
     write, format = context.output.time, event.format
     return lambda data, offset, length: write(time.strftime(format).encode("utf-8", "surrogateescape"))
@@ -228,6 +237,7 @@ _MAKERS: dict[type, Callable[[Any, Context], Handler]] = {
     s.PrintMapEvent: _print_map,
     s.ClearMapEvent: _clear_map,
     s.ExitEvent: _exit,
+    s.UnwatchEvent: _unwatch,
     s.TimeEvent: _time,
     s.JoinEvent: _join,
     s.RawEvent: _raw,

@@ -109,6 +109,10 @@ class EventLoop:
         """Whether the run is over: exit(), `stop`, a watched descriptor, or nobody reads the output."""
         return self.exited or self._stopped or self._ended or self._output.broken
 
+    def on_unwatch(self, remove: Callable[[int], None]) -> None:
+        """Let `remove` take the address of ``unwatch()``."""
+        self._context.on_unwatch = remove
+
     def stop(self) -> None:
         """End the run soon; may be called from a signal handler or another thread."""
         self._stopped = True

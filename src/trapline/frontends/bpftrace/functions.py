@@ -181,7 +181,7 @@ def _lower_reg(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
 def _check_stack(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     limit, mode = DEFAULT_FRAMES, typer.knowledge.config.text("stack_mode")
     if call.name == "kstack" and mode == "build_id":
-        mode = "bpftrace"  # the setting is meant for user stacks
+        mode = "raw"  # the setting is meant for user stacks
     for position, node in enumerate(call.args):
         if isinstance(node, ast.Identifier) and node.name not in typer.knowledge.builtins:
             if node.name not in _STACK_MODES:
@@ -244,7 +244,7 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     raise AssertionError(f"{call.name} was lowered")
 
 
-_LATER = "percpu_kaddr skboutput unwatch elf_is_exe elf_info memcmp_record dw_ustack"
+_LATER = "percpu_kaddr skboutput elf_is_exe elf_info memcmp_record dw_ustack"
 
 FUNCTIONS: dict[str, Function] = {
     row.name: row

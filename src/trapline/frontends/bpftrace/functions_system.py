@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.formats import check_format, conversions
 from trapline.frontends.bpftrace.memory import pointer_of
 from trapline.frontends.bpftrace.tables import Function
+from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I32, I64, Space
 
@@ -125,6 +127,22 @@ def _lower_write(low: Lowerer, call: ast.Call, target: Op | None) -> None:
         low.fault("helper", "probe_write_user", call, result)
 
 
+# ---------------------------------------------------------------- unwatch
+
+
+def _check_unwatch(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    kind = typer.type_of(call.args[0])
+    if not isinstance(kind, (*t.NUMBERS, t.PtrT, t.WordT, t.UnknownT)):
+        typer.error(f"unwatch() only supports int arguments ({base_name(kind)} provided)", call.span)
+    return t.VOID
+
+
+def _lower_unwatch(low: Lowerer, call: ast.Call, target: Op | None) -> None:
+    address = low.number(call.args[0])
+    with low.record(spec.UnwatchEvent(low.header, low.header + 8)) as record:
+        low.b.store(address, low.b.offset(record, low.header))
+
+
 # ---------------------------------------------------------------- debugf
 
 
@@ -206,6 +224,15 @@ SYSTEM_FUNCTIONS = (
         'void signal_thread(n | "NAME"): send a signal to the current thread',
         unsafe=True,
         needs="a probe that runs in the traced task",
+    ),
+    Function(
+        "unwatch",
+        1,
+        1,
+        _check_unwatch,
+        _lower_unwatch,
+        "void unwatch(address): remove the watchpoints at an address",
+        when="reader",
     ),
     Function(
         "write_user",
