@@ -25,14 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from trapline.cli.bcc import main as run_script
 
         return run_script(arguments[1:])
-    from trapline.errors import InternalError, TraplineError
+    from trapline.errors import TraplineError
 
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
-    except InternalError:
-        raise
     except TraplineError as error:
         from trapline.cli.messages import print_error
 
@@ -44,6 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("TRAPLINE_TRACEBACK"):
+            raise
+        from trapline.cli.messages import print_bug
+
+        print_bug(error)
+        return EXIT_ERROR
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -54,9 +59,9 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(format_help())
         return EXIT_OK
     if found.version:
-        from trapline import __version__
+        from trapline.cli.identity import version_line
 
-        sys.stdout.write(f"trapline {__version__}\n")
+        sys.stdout.write(version_line() + "\n")
         return EXIT_OK
     restricting = (found.without, found.traceable_functions, found.debuginfo, found.probe_filter)
     if any(option for option in restricting):
@@ -71,8 +76,10 @@ def _dispatch(arguments: list[str]) -> int:
         from trapline.cli.listing import print_listing
 
         return print_listing(found)
+    if found.program == "":
+        raise UsageError("USAGE: filename or -e 'program' required.", hint="the program after -e is empty")
     if found.program is None and found.file is None:
-        raise UsageError("no program to run", hint="give a file, or a program with -e; trapline --help explains")
+        raise UsageError("USAGE: filename or -e 'program' required.", hint="trapline --help explains")
     if found.mode == "format":
         from trapline.cli.scripts import print_formatted
 

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from trapline.cli.messages import print_message
 from trapline.cli.options import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def print_listing(found: Arguments) -> int:
         pattern = ",".join(part for part in parts if part not in types)
         if not pattern:
             return 0
+    for part in pattern.split(","):
+        if part.endswith(".bt") and ":" not in part:
+            print_message(
+                f"WARNING: It appears that '{part}' is a filename but the file does not exist. "
+                f"Treating '{part}' as a search pattern."
+            )
     from trapline.engine.host import live_target
     from trapline.engine.listing import describe_arguments, list_probes
 

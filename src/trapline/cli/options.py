@@ -32,7 +32,7 @@ OPTIONS = (
     Option(
         ("-d", "--debug"), "STAGE", "print a compiler stage: ast, types, ir, codegen, codegen-opt, dis, verifier, all"
     ),
-    Option(("-k", "--warnings"), "", "report failing helper calls at run time (-kk: all of them)"),
+    Option(("-k", "--warnings"), "", "report failing memory reads and map look-ups at run time"),
     Option(("--no-warnings",), "", "no warnings"),
     Option(("--unsafe",), "", "allow probes on raw addresses and functions with side effects"),
     Option(("--info",), "", "print what this machine and kernel can do"),
@@ -47,13 +47,17 @@ OPTIONS = (
     Option(("--include",), "FILE", "include this C header before the program"),
     Option(("--traceable-functions",), "FILE", "read the traceable functions from FILE"),
     Option(("--debuginfo",), "DIR[:DIR]", "search for separate debug files there; a + before checks their CRC"),
+    Option(("--emit-elf",), "FILE", "write the object file with the BPF programs to FILE"),
+    Option(("--emit-llvm",), "FILE", "write LLVM's IR to FILE.original.ll and FILE.optimized.ll"),
     Option(("-h", "--help"), "", "print this help"),
     Option(("-V", "--version"), "", "print the version"),
     Option(("--verify-llvm-ir",), "", "", hidden=True),
     Option(("--usdt-file-activation",), "", "", hidden=True),
     Option(("--btf", "-b"), "", "", hidden=True),
+    Option(("--dwarf-pid",), "PID", "", hidden=True),
 )
 
+_MAX_PID = 1 << 22  # the kernel's PID_MAX_LIMIT
 _BY_NAME = {name: option for option in OPTIONS for name in option.names}
 
 
@@ -84,19 +88,51 @@ class Arguments:
     includes: tuple[str, ...] = ()
     traceable_functions: str | None = None
     debuginfo: str | None = None
+    emit_elf: str | None = None
+    emit_llvm: str | None = None
     help: bool = False
     version: bool = False
     operands: tuple[str, ...] = field(default=())
 
 
 class UsageError(TraplineError):
-    """The command line makes no sense."""
+    """The command line makes no sense.
+
+    Args:
+        message: what is wrong with it.
+        hint: what to write instead, or ``None``.
+        usage: whether the forms of the command line are worth showing, too.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, usage: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.usage = usage
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise UsageError(f"{name}: '{value}' is none of {', '.join(choices)}")
+        words = ", ".join(f"'{choice}'" for choice in choices)
+        raise UsageError(f"USAGE: {name} must be one of {words}, not '{value}'", hint=_near_hint(value, choices))
     return value
+
+
+def _near_hint(word: str, known: Sequence[str]) -> str | None:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, 1)
+    return f"did you mean '{near[0]}'?" if near else None
+
+
+def _unknown(error: getopt.GetoptError, long: Sequence[str]) -> UsageError:
+    """Say in getopt(3)'s words what an option is missing, and what it may have meant."""
+    option = error.opt
+    if "requires argument" in error.msg or "must not have" in error.msg:
+        return UsageError(error.msg, usage=True)
+    if len(option) == 1:
+        return UsageError(f"invalid option -- '{option}'", hint="trapline --help lists the options", usage=True)
+    near = _near_hint(option, [name.rstrip("=") for name in long])
+    hint = near.replace("'", "'--", 1) if near else "options for the program stand behind --; --help lists ours"
+    return UsageError(f"unrecognized option '--{option}'", hint=hint, usage=True)
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
@@ -112,7 +148,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     try:
         pairs, operands = getopt.gnu_getopt(list(argv), short, long)
     except getopt.GetoptError as error:
-        raise UsageError(str(error), hint="trapline --help lists the options") from None
+        raise _unknown(error, long) from None
     found = Arguments()
     for name, value in pairs:
         _set(found, _BY_NAME[name].names[0], name, value)
@@ -120,20 +156,34 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         found.file = operands.pop(0)
     found.operands = tuple(operands)
     if found.pid is not None and found.command is not None:
-        raise UsageError("-c and -p exclude each other", hint="trace either a new command or a running process")
+        raise UsageError(
+            "USAGE: Cannot use both -c and -p.", hint="trace either a new command or a running process", usage=True
+        )
     return found
+
+
+def _process_id(value: str) -> int:
+    if not (value.isascii() and value.isdecimal()):
+        raise UsageError(f"Failed to parse pid: invalid integer: {value}", hint="-p takes the number of a process")
+    if not 1 <= int(value) <= _MAX_PID:
+        raise UsageError(f"Pid out of range: {value}", hint=f"process ids are 1 to {_MAX_PID}")
+    return int(value)
 
 
 def _set(found: Arguments, key: str, name: str, value: str) -> None:
     """Store one option; `key` is the first name of its row."""
     if key == "-p":
-        if not value.isdecimal() or int(value) == 0:
-            raise UsageError(f"-p: '{value}' is not a process id")
-        found.pid = int(value)
+        found.pid = _process_id(value)
+    elif key == "-c":
+        found.command = value if value.strip() else None
+    elif key == "--dwarf-pid":
+        _process_id(value)
     elif key == "-f":
-        found.format = _choice("-f", value, ("text", "json"))
+        if value not in ("text", "json"):
+            raise UsageError(f"Invalid output format \"{value}\"\nValid formats: 'text', 'json'")
+        found.format = value
     elif key == "-B":
-        found.buffering = _choice("-B", value, ("none", "line", "full"))
+        found.buffering = _choice("-B", value, ("line", "full", "none"))
     elif key == "-d":
         found.debug += tuple(stage for stage in value.split(",") if stage)
     elif key == "-v":
@@ -147,7 +197,7 @@ def _set(found: Arguments, key: str, name: str, value: str) -> None:
     elif key == "--fmt":
         found.mode = "format"
     elif key == "--mode":
-        found.mode = _choice("--mode", value, ("codegen", "format", "test", "bench"))
+        found.mode = _choice("--mode", value, ("codegen", "bench", "test", "format"))
     elif key == "-I":
         found.include_dirs += (value,)
     elif key == "--include":
@@ -159,7 +209,6 @@ def _set(found: Arguments, key: str, name: str, value: str) -> None:
 _FIELDS = {
     "-e": "program",
     "-l": "list",
-    "-c": "command",
     "-o": "output",
     "-q": "quiet",
     "--no-warnings": "no_warnings",
@@ -169,23 +218,26 @@ _FIELDS = {
     "--probe-filter": "probe_filter",
     "--traceable-functions": "traceable_functions",
     "--debuginfo": "debuginfo",
+    "--emit-elf": "emit_elf",
+    "--emit-llvm": "emit_llvm",
     "-h": "help",
     "-V": "version",
 }
 
 
+USAGE = (
+    "USAGE:",
+    "    trapline [options] FILE [-- arguments]",
+    "    trapline [options] - [-- arguments]        (program on standard input)",
+    "    trapline [options] -e 'PROGRAM' [-- arguments]",
+    "    trapline -l[v] [PATTERN | FILE | 'struct NAME']",
+    "    trapline bcc SCRIPT.py [arguments]         (run a BCC script)",
+)
+
+
 def format_help() -> str:
     """Return the text of ``--help``."""
-    lines = [
-        "USAGE:",
-        "    trapline [options] FILE [-- arguments]",
-        "    trapline [options] - [-- arguments]        (program on standard input)",
-        "    trapline [options] -e 'PROGRAM' [-- arguments]",
-        "    trapline -l[v] [PATTERN | FILE | 'struct NAME']",
-        "    trapline bcc SCRIPT.py [arguments]         (run a BCC script)",
-        "",
-        "OPTIONS:",
-    ]
+    lines = [*USAGE, "", "OPTIONS:"]
     for option in OPTIONS:
         if not option.hidden:
             lines.append(

@@ -10,9 +10,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from trapline.cli.messages import print_message, print_warnings
+from trapline.cli.identity import NOTIFY, take_name
+from trapline.cli.messages import check_colour_setting, print_error, print_message, print_warnings
 from trapline.cli.options import UsageError
-from trapline.errors import TraplineError, VerifierError
+from trapline.cli.service import notify
+from trapline.errors import (
+    FeatureMissingError,
+    NoSuchProbeError,
+    PrivilegeError,
+    SourceError,
+    TraplineError,
+    VerifierError,
+)
 
 if TYPE_CHECKING:
     from trapline.api import Session
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
     from trapline.cli.options import Arguments
     from trapline.runtime.output.protocol import Output
 
+EXIT_SETTING = 2  # an environment variable holds what its setting cannot take
+EXIT_KERNEL = 255  # the kernel refused to load or attach a program
 _STAGES = ("ast", "types", "ir", "codegen", "codegen-opt", "dis", "libbpf", "verifier", "parse", "all")
 
 
@@ -38,7 +49,7 @@ def read_program(found: Arguments) -> tuple[str, str]:
         with open(found.file, "rb") as file:
             return found.file, file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise TraplineError(f"cannot read the program '{found.file}': {error.strerror}") from None
+        raise TraplineError(f"failed to open file '{found.file}': {error.strerror}") from None
 
 
 def make_output(found: Arguments, stack: ExitStack) -> Output:
@@ -63,13 +74,15 @@ def open_output(found: Arguments, stack: ExitStack) -> int:
         try:
             target = os.open(found.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise TraplineError(f"cannot write to '{found.output}' (-o): {error.strerror}") from None
+            raise TraplineError(f'Failed to open output file: "{found.output}": {error.strerror}') from None
         stack.callback(os.close, target)
     return target
 
 
 def run_program(found: Arguments) -> int:
     """Run what the command line asks for; returns the exit code."""
+    take_name()
+    check_colour_setting()
     with ExitStack() as stack:
         return _run_program(found, stack)
 
@@ -77,13 +90,19 @@ def run_program(found: Arguments) -> int:
 def _run_program(found: Arguments, stack: ExitStack) -> int:
     unknown = [stage for stage in found.debug if stage not in _STAGES]
     if unknown:
-        raise UsageError(f"-d: no stage '{unknown[0]}'", hint=f"stages are {', '.join(_STAGES)}")
+        raise UsageError(f"USAGE: invalid option for -d: {unknown[0]}", hint=f"stages are {', '.join(_STAGES)}")
     from trapline.api import Session
+    from trapline.frontends.bpftrace.config import settings_from_environment
 
     name, text = read_program(found)
+    try:
+        settings_from_environment(os.environ)
+    except SourceError as error:
+        print_error(error)
+        return EXIT_SETTING
     if found.mode == "codegen":
         return _compile_only(found, name, text)
-    wanted = re.compile(found.probe_filter) if found.probe_filter is not None else None
+    wanted = _filter(found.probe_filter)
     special: ModeRun | None = None
     if found.mode in ("test", "bench"):
         from trapline.cli.modes import ModeRun
@@ -99,27 +118,29 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
             name=name,
             output=special.output if special else make_output(found, stack),
             report_faults=found.warnings,
-            dump=_make_dump(found.debug) if found.debug else None,
+            dump=make_dump(found),
             include_dirs=found.include_dirs,
             includes=found.includes,
             mode=found.mode if special else "",
             config={"print_maps_on_exit": False} if special else None,
-            keep=None if wanted is None else lambda label: wanted.search(label) is not None,
+            keep=wanted,
         )
     except VerifierError as error:
         _explain(error, verbose=found.verbose > 0)
-        return 1
+        return EXIT_KERNEL
     with session:
         if not found.no_warnings:
             print_warnings(session.warnings)
-        if found.debug and {"verifier", "all"} & set(found.debug):
+        if {"verifier", "all"} & set(found.debug):
             for program, log in session.engine.verifier_logs:
-                sys.stdout.write(f"\nVerifier log: {program}\n{log}\n")
-        if found.debug:
-            return 0
+                sys.stdout.write(f"\nBPF verifier log for {program}:\n{'-' * 38}\n{log.rstrip()}\n")
+        sys.stdout.flush()
         if special is not None:
             return special.run(session)
-        return _run(session, dry_run=found.dry_run)
+        if not session.engine.places:
+            sys.stdout.write("No probes to attach\n")
+            return 1
+        return _run(session, found)
 
 
 def _compile_only(found: Arguments, name: str, text: str) -> int:
@@ -136,37 +157,80 @@ def _compile_only(found: Arguments, name: str, text: str) -> int:
         include_dirs=(*found.include_dirs, *(d for d in os.environ.get("CPATH", "").split(":") if d)),
         includes=found.includes,
     )
-    compiled = compile_program(Source(name, text), options, dump=_make_dump(found.debug) if found.debug else None)
+    compiled = compile_program(Source(name, text), options, dump=make_dump(found))
     if not found.no_warnings:
         print_warnings(compiled.warnings)
     return 0
 
 
-def _run(session: Session, *, dry_run: bool) -> int:
+def _filter(pattern: str | None) -> Callable[[str], bool] | None:
+    if pattern is None:
+        return None
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise TraplineError(
+            f"Invalid --probe-filter regex '{pattern}': {error}", hint="a backslash takes a character's meaning away"
+        ) from None
+    return lambda label: found.search(label) is not None
+
+
+def _run(session: Session, found: Arguments) -> int:
     # A signal that comes while attaching must not be lost: it ends the run as soon as it starts.
     handlers = {number: signal.signal(number, lambda *_: session.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
     handlers[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: session.engine.signal())
     try:
-        count = session.engine.attach()
-        session.output.attached_probes(count)
-        if os.environ.get("__BPFTRACE_NOTIFY_PROBES_ATTACHED"):
-            session.output.printf(b"__BPFTRACE_NOTIFY_PROBES_ATTACHED\n")
-            session.output.flush()
-        if dry_run:
+        if found.verbose:
+            for label in session.engine.places:
+                sys.stderr.write(f"Attaching '{label}' probe\n")
+        try:
+            count = session.engine.attach()
+        except TraplineError as error:
+            print_error(error)
+            # bpftrace looks for places when it compiles, and so fails earlier when there are none.
+            return 1 if isinstance(error, NoSuchProbeError | FeatureMissingError | PrivilegeError) else EXIT_KERNEL
+        if found.dry_run:
             return 0
+        session.output.attached_probes(count)
+        session.output.flush()
+        if os.environ.get(NOTIFY):
+            sys.stdout.write(NOTIFY + "\n")
+            sys.stdout.flush()
+        notify("READY=1")
         session.engine.release()
-        return session.engine.run()
+        code = session.engine.run()
+        notify("STOPPING=1")
+        return code
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _make_dump(stages: tuple[str, ...]) -> Callable[[str, str], None]:
+def make_dump(found: Arguments) -> Callable[[str, str], None] | None:
+    """Return what receives the compiler's stages: ``-d`` prints them, ``--emit-…`` write them to files."""
+    files = {"elf": found.emit_elf}
+    if found.emit_llvm is not None:
+        files |= {"codegen": found.emit_llvm + ".original.ll", "codegen-opt": found.emit_llvm + ".optimized.ll"}
+    stages = [stage for stage in _STAGES if stage in found.debug or "all" in found.debug]
+    if not stages and not any(files.values()):
+        return None
+
     def dump(stage: str, text: str) -> None:
-        if stage in stages or "all" in stages:
+        if stage in stages:
             sys.stdout.write(f"\n{stage}\n{'-' * len(stage)}\n{text.rstrip()}\n")
+        path = files.get(stage)
+        if path is not None:
+            _write(path, text.encode("latin-1" if stage == "elf" else "utf-8"))
 
     return dump
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise TraplineError(f"cannot write '{path}': {error.strerror}") from None
 
 
 def _explain(error: VerifierError, *, verbose: bool) -> None:

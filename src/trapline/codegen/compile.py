@@ -35,7 +35,7 @@ def compile_module(module: ModuleSpec, target: Target, *, cpu: str = "v3", dump:
         target: the machine to compile for.
         cpu: the BPF instruction set, ``v3`` or ``v4``.
         dump: called with a stage's name and text: ``ir`` (after the passes), ``codegen`` (LLVM IR), ``codegen-opt``
-            (after LLVM's optimiser), ``dis`` (bytecode).
+            (after LLVM's optimiser), ``elf`` (the object file, a character for each byte), ``dis`` (bytecode).
 
     Raises:
         SemanticError: the program writes to memory that it may only read, or needs too much stack.
@@ -80,7 +80,10 @@ def _compile(module: ModuleSpec, cpu: str, dump: Dump | None) -> tuple[ObjectSpe
     text = "\n".join([*declarations.lines.values(), *texts, debug.render()])
     if dump is not None:
         dump("codegen", text)
-    file = ObjectFile(compile_bpf(text, cpu, dump))
+    image = compile_bpf(text, cpu, dump)
+    if dump is not None:
+        dump("elf", image.decode("latin-1"))
+    file = ObjectFile(image)
     lines = file.lines()
     weak = _weak_kfuncs(module)
     programs = []

@@ -30,8 +30,8 @@ class Child:
         path = which(argv[0])
         if path is None:
             raise TraplineError(
-                f"cannot run '{argv[0]}' (-c): no such program",
-                hint="give a path, or a program that is in PATH; the command is not a shell line",
+                f"Failed to fork child: Path '{argv[0]}' does not exist or is not executable",
+                hint="-c takes a program in PATH or a path, and its arguments; the command is not a shell line",
             )
         ready_read, self._gate = os.pipe()
         self.pid = os.fork()

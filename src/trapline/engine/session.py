@@ -83,6 +83,7 @@ class EngineSession:
         self.target = target
         self._keep = keep
         self._sources = Sources(spec.source_name, spec.source_text, spec.imports)
+        self._missing = dict(spec.config).get("missing_probes", "error")
         self._stack = contextlib.ExitStack()
         self._links: list[Link] = []
         self._began = time.monotonic()
@@ -113,6 +114,7 @@ class EngineSession:
                 past.watch(self._loop)
                 if pid is not None:
                     past.remember(pid)
+            self._check_limit()
         except BaseException:
             self._stack.close()
             raise
@@ -137,6 +139,15 @@ class EngineSession:
             if isinstance(error.span, tuple):
                 error.span = self._sources.span(error.span)
             raise
+
+    def _check_limit(self) -> None:
+        limit, count = int(dict(self.spec.config).get("max_probes", 0)), len(self.places)
+        if 0 < limit < count:
+            raise TargetError(
+                f"Can't attach to {count} probes because it exceeds the current limit of {limit} probes.\n"
+                "You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL since "
+                "a high number of probes attached can cause your system to crash."
+            )
 
     def _make_loop(self, on_event: Callable[[TypedEvent], object] | None, report_faults: bool) -> EventLoop:
         ring: RingBuffer | None = None
@@ -206,6 +217,8 @@ class EngineSession:
             self._loop.watch(self._pidfd.fileno())
         if self._child is not None:
             self._loop.watch(self._child.pidfd)
+        if not self._links and not any(self.specials("signal")):
+            self._loop.stop()  # nothing can happen any more
         return self.attached
 
     def _attach(self, program: Program, point: AttachPoint) -> None:
@@ -214,7 +227,7 @@ class EngineSession:
         except (TargetError, KernelError) as error:
             if not point.optional:
                 raise
-            if dict(self.spec.config).get("missing_probes") != "ignore":
+            if self._missing != "ignore":
                 self.output.warning(str(error))
             return
         self._links.append(link)
@@ -237,10 +250,16 @@ class EngineSession:
         special = sum(1 for _ in self.specials("begin", "end", "signal"))
         return special + sum(link.count for link in self._links if not link.point.internal)
 
+    @property
+    def places(self) -> list[str]:
+        """The attach points that the session has, as written; wildcards are one."""
+        return [point.label for _, point in self._points() if not point.internal]
+
     def _points(self) -> Iterator[tuple[Program, AttachPoint]]:
         for program in self._object.programs.values():
             for point in program.spec.attach_points:
-                if self._keep is None or self._keep(point.label):
+                special = isinstance(point.attach, SpecialAttach)
+                if special or self._keep is None or self._keep(point.label):
                     yield program, point
 
     def specials(self, *when: str) -> Iterator[tuple[Program, AttachPoint]]:

@@ -70,5 +70,5 @@ def open_pidfd(pid: int) -> Fd:
     """
     result = syscall("pidfd_open", pid, 0)
     if result < 0:
-        raise KernelError(f"cannot watch process {pid}: {os.strerror(-result)}", errno=-result)
+        raise KernelError(f"Failed to attach to pid {pid}: {os.strerror(-result)}", errno=-result)
     return Fd(result, f"process {pid}")

@@ -43,11 +43,15 @@ def test_repeated_options_add_up() -> None:
         (["-p", "abc", "x.bt"], "abc"),
         (["-p", "0", "x.bt"], "0"),
         (["-p", "1", "-c", "true", "x.bt"], "-c and -p"),
+        (["--quite"], "did you mean '--quiet'"),
+        (["-B", "ful", "x.bt"], "did you mean 'full'"),
+        (["-p", "5000000", "x.bt"], "out of range"),
     ],
 )
 def test_mistakes_are_named(arguments: list[str], word: str) -> None:
-    with pytest.raises(UsageError, match=word):
+    with pytest.raises(UsageError) as caught:
         parse_arguments(arguments)
+    assert word in str(caught.value)
 
 
 def test_help_lists_every_option_that_is_not_hidden() -> None:
