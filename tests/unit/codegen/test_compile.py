@@ -215,7 +215,7 @@ def test_stages_are_dumped_in_order() -> None:
     b.helper("trace_printk", b.local(8, zero=True), b.i32(8))
     module = ModuleSpec("stdin", "", (ProgramSpec("hello", "KPROBE", b.finish()),))
     compile_module(module, None, dump=stages.__setitem__)  # type: ignore[arg-type]
-    assert list(stages) == ["ir", "codegen", "codegen-opt", "dis"]
+    assert list(stages) == ["ir", "codegen", "codegen-opt", "elf", "dis"]
     assert "helper trace_printk(" in stages["ir"]
     assert "trace_printk" in stages["dis"]
 
