@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_script(arguments[1:])
     from trapline.errors import TraplineError
 
+    if argv is None and not os.environ.get("TRAPLINE_TRACEBACK"):
+        sys.excepthook = _report_bug
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -42,13 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
-        if os.environ.get("TRAPLINE_TRACEBACK"):
-            raise
-        from trapline.cli.messages import print_bug
 
-        print_bug(error)
-        return EXIT_ERROR
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    from trapline.cli.messages import print_bug
+
+    print_bug(error)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -55,7 +55,7 @@ def print_error(error: TraplineError) -> None:
         sys.stderr.write("\n" + "\n".join(USAGE) + "\n")
 
 
-def print_bug(error: Exception) -> None:
+def print_bug(error: BaseException) -> None:
     """Print that trapline itself went wrong."""
     words = f"{type(error).__name__}: {error}".rstrip(": ").partition("\n")[0]
     print_message(

@@ -28,6 +28,11 @@ def _binding() -> Any:
     return binding
 
 
+def version() -> str:
+    """Return LLVM's version."""
+    return ".".join(map(str, _binding().llvm_version_info))
+
+
 @lru_cache(maxsize=4)
 def _machine(cpu: str) -> Any:
     return _binding().Target.from_triple("bpf").create_target_machine(cpu=cpu, opt=2)

@@ -154,6 +154,13 @@ def _decode(blob: bytes, source: Source) -> Compiled | None:
         return None
 
 
+def llvm_version() -> str:
+    """Return the version of the code generator, such as ``22.1.0``."""
+    from trapline.codegen.llvm import version
+
+    return version()
+
+
 def options_key(options: object) -> str:
     """Return text that differs whenever a frozen options dataclass does."""
     return hashlib.sha256(repr(options).encode("utf-8", "surrogateescape")).hexdigest()

@@ -419,6 +419,7 @@ class ModuleSpec:
     license: str = "GPL"
     files: tuple[FilesUsed, ...] = ()
     imports: tuple[tuple[str, str, int, int], ...] = ()  # see `trapline.source.Sources`
+    report_reads: bool = False  # count the memory reads that fail (-k)
 
 
 @record(frozen=True)

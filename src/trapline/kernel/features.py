@@ -2,7 +2,7 @@
 
 A probe answers yes, no, or does not know (``None``: the process lacks a privilege, memory was short).  Only yes and no
 are remembered.  Names are plain words (``kprobe_multi``), ``helper:NAME`` for a BPF helper in a kprobe program, and
-``map:TYPE`` for a map type.
+``map:TYPE`` for a map type, and ``iter:KIND`` for an iterator (``iter:task_file``).
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class FeatureProbes:
             return probe_helper(detail)
         if detail and kind == "map":
             return probe_map_type(detail)
+        if detail and kind == "iter":
+            return _probe_iterator(self._load_btf(), detail) if has_btf() else False
         if name in _HELPER_FEATURES:
             return probe_helper(_HELPER_FEATURES[name])
         if name in _TABLE:
@@ -105,6 +107,18 @@ def probe_helper(name: str, program: str = "KPROBE") -> bool | None:
     # "unknown func", "invalid func" and (since 6.12) "program of this type cannot use helper" mean no; every other
     # complaint is about the arguments.
     return not any(words in text for words in ("unknown func", "invalid func", "cannot use helper"))
+
+
+def probe_instruction_limit() -> int | None:
+    """Return how many instructions a program may have; ``None`` when that cannot be found out."""
+    # The length is looked at before anything else: these are refused for it, or for what is in them.
+    for count, limit in ((4096 + 1, 4096), (1_000_000 + 1, 1_000_000)):
+        result = bpf.load_program(abi.PROGRAM_TYPES["SOCKET_FILTER"], bytes(8 * count))
+        if result == -errno.E2BIG:
+            return limit
+        if -result in _INCONCLUSIVE:
+            return None
+    return None
 
 
 def probe_map_type(name: str) -> bool | None:
@@ -217,8 +231,8 @@ def _probe_trampoline(btf: Btf, expected: str) -> bool | None:
     return True
 
 
-def _probe_iterator(btf: Btf) -> bool | None:
-    target = btf.func("bpf_iter_task")
+def _probe_iterator(btf: Btf, kind: str = "task") -> bool | None:
+    target = btf.func("bpf_iter_" + kind)
     if target is None:
         return False
     program = _load("TRACING", "TRACE_ITER", target)

@@ -7,6 +7,7 @@ from trapline.ir.passes.dereference import read_indirect
 from trapline.ir.passes.division import lower_divisions
 from trapline.ir.passes.frame import BUDGET, place_locals
 from trapline.ir.passes.provenance import infer_provenance
+from trapline.ir.passes.read_faults import count_read_faults
 from trapline.ir.spec import ModuleSpec
 
 __all__ = ["BUDGET", "run"]
@@ -26,5 +27,6 @@ def run(module: ModuleSpec, frame_budget: int = BUDGET) -> ModuleSpec:
     module = clone_module(module)
     infer_provenance(module)
     read_indirect(module)
+    module = count_read_faults(module)
     lower_divisions(module)
     return place_locals(module, frame_budget)
