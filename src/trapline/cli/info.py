@@ -82,11 +82,10 @@ _WORDS = {True: "yes", False: "no", None: "unknown"}
 def print_info() -> int:
     """Print the report."""
     from trapline.api import live_target
-    from trapline.kernel.features import probe_instruction_limit
 
-    probe = live_target().features.probe
+    features = live_target().features
+    probe, limit = features.probe, features.instruction_limit()
     uname = platform.uname()
-    limit = probe_instruction_limit()
     lines = ["System", f"  OS: {uname.system} {uname.release} {uname.version}", f"  Arch: {uname.machine}", ""]
     lines += ["Build", f"  version: {__version__}", *(f"  {line}" for line in _build())]
     lines += _section("Kernel helpers", _HELPERS, probe)

@@ -76,6 +76,10 @@ class FeatureProbes:
                 return None
         raise ValueError(f"unknown feature {name!r}")
 
+    def instruction_limit(self) -> int | None:
+        """Return how many instructions a program may have; ``None`` when that cannot be found out."""
+        return probe_instruction_limit()
+
     def all(self) -> Iterator[tuple[str, bool | None]]:
         """Yield every named feature and its answer, sorted by name."""
         for name in feature_names():
