@@ -81,6 +81,11 @@ def _buffer(value: v.BufV) -> Encoder:
     return encode
 
 
+def _kernel_symbol(value: v.KsymV) -> Encoder:
+    number = _int(value)
+    return lambda item: number(getattr(item, "address", item))
+
+
 def _user_symbol(value: v.UsymV) -> Encoder:
     def encode(item: Any) -> bytes:
         if not isinstance(item, UserSymbol):
@@ -168,7 +173,7 @@ _MAKERS: dict[type, Callable[[Any], Encoder]] = {
     v.BoolV: _int,
     v.EnumV: _enum,
     v.PtrV: _int,
-    v.KsymV: _int,
+    v.KsymV: _kernel_symbol,
     v.UsernameV: _int,
     v.TimestampV: _int,
     v.CgroupPathV: _int,

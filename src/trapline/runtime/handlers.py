@@ -60,6 +60,8 @@ class Context:
         self.on_event = on_event
         self.on_raw = on_raw
         self.on_unwatch: Callable[[int], None] = lambda address: None
+        self.hurried: Callable[[], bool] = lambda: False
+        self.skipped = 0
 
     @property
     def config(self) -> dict[str, str | int | bool]:
@@ -126,7 +128,7 @@ def _printf(event: s.PrintfEvent, context: Context) -> Handler:
         error, location = event.stream == "error", context.location(event.span, event.origins)
         return lambda data, offset, length: output.message(show(data, offset), error=error, location=location)
     if event.stream == "system":
-        return lambda data, offset, length: _system(show(data, offset), output)
+        return lambda data, offset, length: _system(show(data, offset), context)
     if event.stream == "cat":
         limit = int(context.config.get("max_cat_bytes", _MAX_CAT))
         return lambda data, offset, length: _cat(show(data, offset), limit, output)
@@ -208,9 +210,13 @@ def _raw(event: s.RawEvent, context: Context) -> Handler:
     return lambda data, offset, length: take(data[offset + s.SHORT_HEADER : offset + length])
 
 
-def _system(command: bytes, output: Output) -> None:
+def _system(command: bytes, context: Context) -> None:
+    if context.hurried():
+        context.skipped += 1
+        return
     import subprocess  # few programs need it
 
+    output = context.output
     output.flush()  # its stderr may be the same terminal
     result = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, check=False)
     if result.stdout or not result.returncode:

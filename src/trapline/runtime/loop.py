@@ -30,6 +30,7 @@ _EVENT = struct.Struct("<I").unpack_from
 _CHECK = 0.1  # seconds between looks at the loss counters while records come
 _FAULT_CHECK = 1.0  # and while none come, when a failure would be reported
 _BUSY = 1.0  # how long to wait for a record that is still being written when the run ends
+_PATIENCE = 0.3  # seconds after `stop` in which commands of system() that were sent before still run
 _CHUNKS = 32  # chunks between looks at other descriptors while records come
 
 
@@ -85,6 +86,7 @@ class EventLoop:
         readers = {name: MapReader(raw, namer) for name, raw in maps.items() if raw.spec.value is not None}
         self._readers = readers
         self._context = Context(spec, output, namer, readers, self._exit, locate, on_event, on_raw or {})
+        self._context.hurried = self._hurried
         output.trailer = self._context.trailer
         self._handlers: list[Handler] = make_handlers(self._context)
         self._lost = LostEvents(maps[LOST], self._context.probes) if LOST in maps else None
@@ -98,6 +100,7 @@ class EventLoop:
             self._poller.add(ring_fd, "ring")
         self._chunks = 0
         self._stopped = False
+        self._stopped_at = 0.0
         self._ended = False
         self.exited = False
         self.exit_code = 0
@@ -115,8 +118,14 @@ class EventLoop:
 
     def stop(self) -> None:
         """End the run soon; may be called from a signal handler or another thread."""
+        if not self._stopped:
+            self._stopped_at = time.monotonic()
         self._stopped = True
         self.wake()
+
+    def _hurried(self) -> bool:
+        """Tell whether the run was ended so long ago that nothing may take long any more."""
+        return self._stopped and time.monotonic() - self._stopped_at > _PATIENCE
 
     def wake(self) -> None:
         """Make a waiting `step` return; may be called from a signal handler or another thread."""
@@ -203,6 +212,8 @@ class EventLoop:
         """End the output: remaining records, what was lost, the maps of a program that prints them."""
         self._drain()
         self._check(0.0)
+        if self._context.skipped:
+            self._output.warning(f"{self._context.skipped} commands of system() were not run: the run had ended")
         self._output.end()
         if self._context.config.get("print_maps_on_exit", True):
             self.print_maps()

@@ -92,22 +92,37 @@ class Pointer(int):
         return hex(self)
 
 
-class KernelSymbol(int):
-    """A kernel address; its text is the symbol's name."""
+class KernelSymbol(str):
+    """The name of a kernel symbol; equals its name as text, and only the same address as another symbol.
 
+    Attributes:
+        address: the address that was traced; it may lie inside the function.
+    """
+
+    __slots__ = ("_namer", "address")
+    address: int
     _namer: Namer
 
     def __new__(cls, address: int, namer: Namer) -> KernelSymbol:
-        """Make the symbol at `address`; names come from `namer` when they are asked for."""
-        self = super().__new__(cls, address)
+        """Make the symbol at `address`, named by `namer`."""
+        self = super().__new__(cls, namer.kernel_symbol(address))
+        self.address = address
         self._namer = namer
         return self
 
-    def __str__(self) -> str:
-        return self._namer.kernel_symbol(self)
+    def __eq__(self, other: object) -> bool:
+        return self.address == other.address if isinstance(other, KernelSymbol) else str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __int__(self) -> int:
+        return self.address
 
     def __repr__(self) -> str:
-        return self._namer.kernel_symbol(self, offset=True)
+        return self._namer.kernel_symbol(self.address, offset=True)
 
 
 class _Value:

@@ -86,7 +86,11 @@ def test_symbols_and_pointers_name_themselves() -> None:
     assert str(pointer) == "0x1234"
     symbol = decoded(v.KsymV(), struct.pack("<Q", 0x99))
     assert isinstance(symbol, KernelSymbol)
-    assert (int(symbol), str(symbol), repr(symbol)) == (0x99, "k99", "k99+1")
+    assert isinstance(symbol, str)
+    assert (symbol.address, int(symbol), str(symbol), repr(symbol)) == (0x99, 0x99, "k99", "k99+1")
+    assert symbol == "k99" and {symbol: 1}["k99"] == 1
+    assert symbol == decoded(v.KsymV(), struct.pack("<Q", 0x99)) != decoded(v.KsymV(), struct.pack("<Q", 0x98))
+    assert make_encoder(v.KsymV())(symbol) == struct.pack("<Q", 0x99)
     assert str(decoded(v.UsymV(), struct.pack("<QII", 0x10, 42, 0))) == "u10@42"
     assert str(decoded(v.TimestampV("%H"), struct.pack("<Q", 5))) == "%H:5:boot"
 

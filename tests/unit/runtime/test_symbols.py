@@ -139,7 +139,7 @@ def test_symbol_texts(root: Path) -> None:
     assert shown.user_symbol(1, 42) == "0x1"
     assert Names().kernel_symbol(5) == "0x5"
     assert (shown.probe_name(0), shown.probe_name(9)) == ("kprobe:a", "9")
-    assert make_decoder(v.KsymV(), shown)((0xFFFFFFFF81000104).to_bytes(8, "little"), 0) == 0xFFFFFFFF81000104
+    assert make_decoder(v.KsymV(), shown)((0xFFFFFFFF81000104).to_bytes(8, "little"), 0) == "do_one"
 
 
 def test_stack_texts_are_bpftraces(root: Path) -> None:

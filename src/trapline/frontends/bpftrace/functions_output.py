@@ -14,6 +14,7 @@ from trapline.frontends.bpftrace.formats import check_format, conversions
 from trapline.frontends.bpftrace.lower_base import Part
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.frontends.bpftrace.seq_output import check_seq_printf, is_pinned, lower_seq_printf
+from trapline.frontends.bpftrace.suggestions import near_map
 from trapline.frontends.bpftrace.tables import MANY, Function
 from trapline.ir import spec
 from trapline.ir.function import Op
@@ -32,12 +33,17 @@ _STREAMS = {"printf": "out", "errorf": "error", "warnf": "warn", "system": "syst
 # ---------------------------------------------------------------- printf and its kin
 
 
+def _no_literal(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    found = base_name(typer.type_of(call.args[0]))
+    return typer.error(f"{call.name}() expects a string literal ({found} provided)", call.span)
+
+
 def _check_printf(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     typer.type_of(call.args[0])
     text = typer.literal_string(call.args[0])
     kinds = [typer.type_of(a) for a in call.args[1:]]
     if text is None:
-        return typer.error(f"{call.name}() expects a string literal as its format", call.args[0].span)
+        return _no_literal(typer, call)
     if is_pinned(typer.site):
         check_seq_printf(typer, call, kinds)
     for _, message in check_format(text.decode("utf-8", "surrogateescape"), kinds, call.name):
@@ -102,7 +108,7 @@ def _check_print(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     info = _map_argument(typer, node)
     if info is not None:
         if isinstance(info.value, t.UnknownT):
-            typer.error(f"Undefined map: {info.name}", node.span)
+            typer.error(f"Undefined map: {info.name}", node.span, *near_map(typer.knowledge, info.name))
         for option, name in zip(call.args[1:], ("top", "div"), strict=False):
             typer.type_of(option)
             value = typer.constant(option)
@@ -171,9 +177,9 @@ def _print_element(low: Lowerer, node: ast.MapElement, kind: t.Type) -> None:
 def _check_whole_map(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     info = _map_argument(typer, call.args[0])
     if info is None:
-        return typer.error(f"{call.name}() expects a map to be provided", call.span)
+        return typer.error(f"{call.name}() expects a map argument", call.args[0].span)
     if isinstance(info.value, t.UnknownT):
-        typer.error(f"Undefined map: {info.name}", call.args[0].span)
+        typer.error(f"Undefined map: {info.name}", call.args[0].span, *near_map(typer.knowledge, info.name))
     return t.VOID
 
 
@@ -277,9 +283,7 @@ def _check_time(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     if call.args:
         typer.type_of(call.args[0])
         if typer.literal_string(call.args[0]) is None:
-            typer.error(
-                f"time() expects a string literal ({base_name(typer.type_of(call.args[0]))} provided)", call.span
-            )
+            _no_literal(typer, call)
     return t.VOID
 
 

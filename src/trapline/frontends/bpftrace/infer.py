@@ -15,6 +15,7 @@ from trapline.frontends.bpftrace.infer_loops import check_for, check_unroll, che
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
 from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.sites import ProbeSite
+from trapline.frontends.bpftrace.suggestions import near_map
 from trapline.records import record
 from trapline.source import Diagnostics, Span
 
@@ -220,7 +221,7 @@ class SiteTyper(ExpressionTyper):
             return
         known = self.find_variable(target.name)
         if known is None and node.op:
-            self.error(f"Undefined or undeclared variable: ${target.name}", target.span)
+            self.error(f"Undefined or undeclared variable: ${target.name}", target.span, *self.near_variable(target))
             return
         variable = known or self._declare(target, self.scopes[-1])
         self.resolved[target] = variable
@@ -366,4 +367,4 @@ def _finish_map(info: MapInfo, knowledge: Knowledge) -> None:
                 else f"A value of type {info.value} is not kept per CPU: use hash or lruhash.",
             )
     if isinstance(info.value, t.UnknownT) and info.used is not None and not knowledge.diagnostics.errors:
-        knowledge.diagnostics.error(f"Undefined map: {info.name}", info.used)
+        knowledge.diagnostics.error(f"Undefined map: {info.name}", info.used, *near_map(knowledge, info.name))

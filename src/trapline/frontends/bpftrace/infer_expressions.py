@@ -14,6 +14,7 @@ from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
 from trapline.frontends.bpftrace.named_types import named_type
 from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.sites import ProbeSite
+from trapline.frontends.bpftrace.suggestions import near_hint
 from trapline.frontends.bpftrace.tables import Function
 from trapline.source import Span
 
@@ -110,7 +111,11 @@ class ExpressionTyper(ComptimeTyper):
                 self.resolved[node] = variable
                 self._check_assigned(node, variable)
                 return variable.type
-        return self.error(f"Undefined or undeclared variable: ${node.name}", node.span)
+        return self.error(f"Undefined or undeclared variable: ${node.name}", node.span, *self.near_variable(node))
+
+    def near_variable(self, node: ast.Variable) -> list[str]:
+        """Return a hint that names the variable that may have been meant."""
+        return near_hint(node.name, [name for scope in self.scopes for name in scope], "$")
 
     def written_variable(self, node: ast.Variable) -> Variable | None:
         """Return the variable that a function writes to; an error when there is none."""

@@ -11,6 +11,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.knowledge import MapInfo, Variable
 from trapline.frontends.bpftrace.promotion import promote, promote_integers
+from trapline.frontends.bpftrace.suggestions import near_map
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer import SiteTyper
@@ -76,7 +77,7 @@ def _check_map(typer: SiteTyper, node: ast.For, name: ast.MapName) -> t.Type:
             f"{info.name} has no explicit keys (scalar map), and cannot be used for iteration", name.span
         )
     if isinstance(info.value, t.UnknownT):
-        return typer.error(f"Undefined map: {info.name}", name.span)
+        return typer.error(f"Undefined map: {info.name}", name.span, *near_map(typer.knowledge, info.name))
     if isinstance(info.value, t.AggregateT) and not typer.castable(info.value):
         return typer.error(f"Loop expression does not support type: {info.value}", name.span)
     return t.UNKNOWN if isinstance(info.key, t.UnknownT) else element_type(info)

@@ -110,7 +110,8 @@ class Lexer:
         end = self._end(_PUNCTUATION, start)
         if end > start:
             return self._make(Kind.PUNCTUATION, start, end)
-        return self._bad(f"syntax: unexpected character {first!r}", start, start + 1)
+        hints = ['Strings stand in double quotes: "…".'] if first == "'" else []
+        return self._bad(f"syntax: unexpected character {first!r}", start, start + 1, *hints)
 
     def _end(self, pattern: re.Pattern[str], start: int) -> int:
         match = pattern.match(self._text, start)

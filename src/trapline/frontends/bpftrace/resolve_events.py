@@ -17,6 +17,7 @@ from trapline.frontends.bpftrace.arguments import (
 from trapline.frontends.bpftrace.parse_attach_points import is_wildcard
 from trapline.frontends.bpftrace.resolver import Resolver, make_site, no_arguments
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
+from trapline.frontends.bpftrace.suggestions import near_hint
 from trapline.ir import spec
 
 # What fires once per event unless the program says otherwise: the rest fires every so many.
@@ -114,7 +115,8 @@ def resolve_counter(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> li
     name = aliases.get(point.event, point.event)
     if name not in events:
         known = ", ".join(sorted([*events, *aliases]))
-        r.error(point, f"{point.event} is not a {point.provider} probe", f"Events are: {known}.")
+        hints = near_hint(point.event, [*events, *aliases]) or [f"Events are: {known}."]
+        r.error(point, f"{point.event} is not a {point.provider} probe", *hints)
     default = _SOFTWARE_COUNTS.get(name, 1) if software else 100_000 if name in _RARE_HARDWARE else 1_000_000
     kind = perf.PERF_TYPE_SOFTWARE if software else perf.PERF_TYPE_HARDWARE
     attach = spec.PerfAttach(kind, events[name], period=point.number or default, pid=r.options.pid or -1)
