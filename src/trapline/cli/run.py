@@ -14,14 +14,7 @@ from trapline.cli.identity import NOTIFY, take_name
 from trapline.cli.messages import check_colour_setting, print_error, print_message, print_warnings
 from trapline.cli.options import UsageError
 from trapline.cli.service import notify
-from trapline.errors import (
-    FeatureMissingError,
-    NoSuchProbeError,
-    PrivilegeError,
-    SourceError,
-    TraplineError,
-    VerifierError,
-)
+from trapline.errors import KernelError, SourceError, TraplineError, VerifierError
 
 if TYPE_CHECKING:
     from trapline.api import Session
@@ -137,9 +130,6 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
         sys.stdout.flush()
         if special is not None:
             return special.run(session)
-        if not session.engine.places:
-            sys.stdout.write("No probes to attach\n")
-            return 1
         return _run(session, found)
 
 
@@ -187,8 +177,7 @@ def _run(session: Session, found: Arguments) -> int:
             count = session.engine.attach()
         except TraplineError as error:
             print_error(error)
-            # bpftrace looks for places when it compiles, and so fails earlier when there are none.
-            return 1 if isinstance(error, NoSuchProbeError | FeatureMissingError | PrivilegeError) else EXIT_KERNEL
+            return EXIT_KERNEL if isinstance(error, KernelError) else 1
         if found.dry_run:
             return 0
         session.output.attached_probes(count)
