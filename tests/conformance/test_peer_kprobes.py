@@ -160,6 +160,7 @@ def _arguments(listing: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.rows("1.9.31")
 def test_ctrl_c_prints_the_maps(tmp_path: Path) -> None:
     program = 'kprobe:do_nanosleep { @ = count(); } END { printf("end\\n"); }'
     with subprocess.Popen(

@@ -296,7 +296,7 @@ def test_an_event_on_every_cpu_or_on_a_process(pid: int) -> None:
     point = AttachPoint(PerfAttach(PERF_TYPE_SOFTWARE, 0, period=1_000_000, pid=pid), "profile")
     with attached(program(1, point, type="PERF_EVENT")) as running:
         (link,) = running.loaded.links
-        assert link.count == (len(target().online_cpus) if pid < 0 else len(os.listdir("/proc/self/task")))
+        assert link.count == 1  # one probe, as bpftrace counts, however many events it takes
         spin()
         found = running.records()
         assert found and (pid < 0 or {p for _, p, _ in found} == {ME})

@@ -223,6 +223,7 @@ CAP_SYSLOG, CAP_PERFMON, CAP_BPF, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE = 34, 38
 
 
 @needs_kprobes
+@pytest.mark.rows("1.9.30")
 def test_no_privilege_at_all(tmp_path: Path) -> None:
     text = error_line(in_child(drop_capabilities(), KPROBE, tmp_path))
     assert "CAP_BPF" in text and "CAP_PERFMON" in text

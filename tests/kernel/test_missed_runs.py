@@ -74,6 +74,7 @@ def test_printed_and_lost_are_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("kprobes")
+@pytest.mark.rows("1.10.11")
 def test_a_full_ring_is_told_with_its_probe_on_stderr(tmp_path: Path) -> None:
     calls = 3000
     program = f"""

@@ -167,7 +167,6 @@ def test_a_file_that_is_no_program(tmp_path: Path) -> None:
         assert session.attach() == 1
 
 
-@pytest.mark.rows("1.2.24")
 def test_what_is_not_supported_is_named() -> None:
     with pytest.raises(UnsupportedError, match="by source line"):
         trapline.Session(f"uprobe:{TRACED}@traced.c:50 {{ print(1) }}", cache=False)
