@@ -104,8 +104,9 @@ def test_fentry_and_fexit_of_a_bpf_program() -> None:
     traced = "BEGIN { @a[1] = 1; } tracepoint:syscalls:sys_enter_getpgid { for ($kv : @a) { @b = $kv.0; } }"
     with trapline.Session(traced) as first:
         first.attach()
-        listed = [name for name in trapline.probes("fentry:bpf:*") if "getpgid" in name]
-        assert len(listed) == 1
+        found = [name for name in trapline.probes("fentry:bpf:*") if "getpgid" in name]
+        listed = [name for name in found if "_loop" not in name]  # the loop's body is a function of its own
+        assert (len(found), len(listed)) == (2, 1)
         target = listed[0].partition(":")[2]
         program = f'fentry:{target} {{ printf("%s %s", probe, probetype); }} fexit:{target} {{ printf("%d", retval); }}'
         with trapline.Session(program) as session:
@@ -146,7 +147,7 @@ def test_entry_and_return_of_a_wildcard_share_a_program_where_they_can(without: 
     assert len(programs) == (1 if shared else 2)
     assert count == probes * (1 if shared else 2)
     assert texts == [
-        "in kprobe:do_nanosleep do_nanosleep 1 1",
+        "in kprobe:do_nanosleep do_nanosleep 0 0",
         "out kretprobe:do_nanosleep do_nanosleep 0",
     ]
 
