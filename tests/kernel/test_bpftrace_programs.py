@@ -34,7 +34,7 @@ ACCEPTED = [
     "begin { $i = 0; while ($i < 100) { $i++; if ($i == 5) { continue } @c[$i] = sum($i) } }",
     "software:cpu-clock:1000000 { @[kstack] = count() } profile:hz:99 { @x[ustack] = count() }",
     "begin { @m = min(5); @avg = avg(2); printf(\"%d %d\", @m, @avg); print(@m); @k[1] = stats(1); print(@k[1]) }",
-    "uprobe:/bin/sh:main { print(str(arg1)); print(func) } uretprobe:/bin/sh:main { print(retval) }",
+    "uprobe:libc:getenv { print(str(arg0)); print(func) } uretprobe:libc:getenv { print(retval) }",
     "interval:s:1, interval:ms:100 { @++; print(@); clear(@); zero(@); exit(3); } end { print(@) }",
     "begin { printf(\"%s%r%s%s\", macaddr(curtask), buf(curtask, 16), ntop(1), strftime(\"%H\", 5)); cat(\"/x\") }",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.copy_tree import walk
+from trapline.frontends.bpftrace.depth import deep_recursion
 from trapline.frontends.bpftrace.format_expressions import WIDTH, ExpressionFormatter
 from trapline.frontends.bpftrace.parser import parse_program
 from trapline.source import Source
@@ -28,7 +29,8 @@ def format_source(source: Source) -> str:
     Raises:
         ParseError: the text is not a program.
     """
-    return _Formatter(source, parse_program(source, _ARGUMENTS, imported=True)).run()
+    with deep_recursion():
+        return _Formatter(source, parse_program(source, _ARGUMENTS, imported=True)).run()
 
 
 class _Formatter:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from trapline.errors import ParseError
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.cursor import SyntaxAbort
+from trapline.frontends.bpftrace.depth import deep_recursion
 from trapline.frontends.bpftrace.lexer import Kind
 from trapline.frontends.bpftrace.parse_attach_points import PROVIDERS, parse_attach_point, scan_attach_point
 from trapline.frontends.bpftrace.parse_statements import StatementParser, TooManyErrors
@@ -39,7 +40,8 @@ def parse_program(source: Source, positional: Sequence[str] = (), *, imported: b
     diagnostics = Diagnostics()
     parser = _ProgramParser(source, diagnostics, positional, imported)
     try:
-        program = parser.program()
+        with deep_recursion():
+            program = parser.program()
     except (SyntaxAbort, TooManyErrors):
         program = None
     errors = _distinct(diagnostics.errors)
