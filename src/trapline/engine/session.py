@@ -106,7 +106,7 @@ class EngineSession:
                 self._stack.callback(past.close)
             self.names = Names(
                 kernel=KernelSymbols(lambda: target.symbols),
-                user=make_user_symbols(target.user_files, dict(spec.config), past),
+                user=make_user_symbols(lambda: target.user_files, dict(spec.config), past),
                 probe_names=spec.probe_names,
             )
             self._loop = self._make_loop(on_event, report_faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.ir.values import StackV, UsymV
@@ -23,24 +23,24 @@ def shows_user_symbols(spec: ObjectSpec) -> bool:
             return True
         if isinstance(item, (tuple, list)):
             roots += item
-        elif item is not None and not isinstance(item, (str, bytes, int)):
-            roots += [getattr(item, name) for name in getattr(item, "__dataclass_fields__", ())]
+        elif hasattr(item, "__record__"):
+            roots += vars(item).values()  # asking for the fields would load dataclasses
     return False
 
 
 def make_user_symbols(
-    files: UserFiles, config: Mapping[str, str | int | bool], past: PastMappings | None = None
+    files: Callable[[], UserFiles], config: Mapping[str, str | int | bool], past: PastMappings | None = None
 ) -> UserSymbols:
     """Return what finds the symbols of processes.
 
     Args:
-        files: opens executables.
+        files: gives what opens executables; called only when there is an address to resolve.
         config: the run's settings: ``cache_user_symbols``, ``cpp_demangle``, ``show_debug_info``.
         past: knows what ended processes had mapped.
     """
 
     def read(path: str) -> Sequence[FileSymbol]:
-        binary = files.open(path)
+        binary = files().open(path)
         if binary is None:
             return ()
         # Of several names of one function the one with the fewest underscores is what people call it.
@@ -48,7 +48,7 @@ def make_user_symbols(
         return sorted(found, key=lambda row: (len(row[2]) - len(row[2].lstrip("_")), row[2]))
 
     def places(path: str, offset: int) -> Sequence[SourcePlace]:
-        binary = files.open(path)
+        binary = files().open(path)
         address = binary.address_of(offset) if binary is not None else None
         if binary is None or address is None or binary.places is None:
             return ()
@@ -57,7 +57,7 @@ def make_user_symbols(
     return UserSymbols(
         read,
         keep=config.get("cache_user_symbols") not in ("NONE", "0"),
-        demangle=files.demangle if config.get("cpp_demangle", True) else None,
+        demangle=(lambda name: files().demangle(name)) if config.get("cpp_demangle", True) else None,
         past=past,
         find_places=places if config.get("show_debug_info", True) else None,
     )

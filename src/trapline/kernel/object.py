@@ -22,7 +22,6 @@ from trapline.ir.spec import (
     UprobeMultiAttach,
 )
 from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, runs_last_attached_first
-from trapline.kernel.bpf_functions import find_bpf_function
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.program import LoadOptions, Program
@@ -296,6 +295,8 @@ def _with_attach_target(spec: ObjectProgram, options: LoadOptions, target: LiveT
         attach = point.attach
         if isinstance(attach, TrampolineAttach):
             if attach.program:
+                from trapline.kernel.bpf_functions import find_bpf_function  # few programs need it
+
                 number, fd = find_bpf_function(attach.program, attach.symbol, held)
                 return replace(options, attach_btf_id=number, attach_btf_fd=fd)
             name = f"bpf_lsm_{attach.symbol}" if attach.kind == "lsm" else attach.symbol

@@ -12,7 +12,6 @@ from trapline.ir.spec import MapSpec
 from trapline.runtime.decode import Buffer, Decoder, make_decoder, string_bytes
 from trapline.runtime.merge import Merge, make_aggregate, make_sum, quotient
 from trapline.runtime.objects import Bucket, Histogram, Namer, Stats
-from trapline.runtime.series import make_series_reader
 
 Items = Iterable[tuple[Buffer, Buffer]]
 
@@ -61,6 +60,8 @@ def make_reader(spec: MapSpec, namer: Namer) -> Callable[[Items], list[tuple[Any
     if spec.value is None:
         raise ValueError(f"map {spec.name} has no layout")
     if isinstance(spec.value, v.SeriesV):
+        from trapline.runtime.series import make_series_reader  # few programs need it
+
         return make_series_reader(spec, spec.value, _make_key_decoder(spec, namer), make_key_order(spec.key))
     merge = make_merge(spec.value, namer, per_cpu=is_per_cpu(spec))
     key = _make_key_decoder(spec, namer)
