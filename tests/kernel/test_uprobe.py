@@ -301,7 +301,7 @@ def test_symbols_of_code_that_a_compiler_made(tmp_path: Path) -> None:
         path = Path(f"/tmp/perf-{os.getpid()}.map")
         path.write_text(f"{address:x} 40 compiled function\n")
         try:
-            found = make_user_symbols(UserFiles(), {}).find(address + 4, os.getpid())
+            found = make_user_symbols(UserFiles, {}).find(address + 4, os.getpid())
         finally:
             path.unlink()
         assert found is not None and (found.name, found.offset) == ("compiled function", 4)
@@ -315,5 +315,5 @@ def test_symbols_of_the_vdso() -> None:
     binary = UserFiles().open("[vdso]")
     assert binary is not None
     function = next(f for f in binary.functions if "gettime" in f.name)
-    found = make_user_symbols(UserFiles(), {}).find(vdso.start + function.offset, os.getpid())
+    found = make_user_symbols(UserFiles, {}).find(vdso.start + function.offset, os.getpid())
     assert found is not None and "gettime" in found.name and found.module == "[vdso]"
