@@ -1,4 +1,4 @@
-"""Every check and test: on this machine, then in a guest of every kernel, then the sum."""
+"""Every check and test, on this machine and in a guest of every kernel side by side, then the sum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 KERNELS = ("6.1", "6.12", "sid")
 RESULTS = REPO / "build" / "guest"
 _GUEST_TIMEOUT_S = 35 * 60
-_HOST_TIMEOUT_S = 20 * 60
+_HOST_TIMEOUT_S = 30 * 60
 _GUEST_TESTS = ("tests/kernel", "tests/conformance")
 
 
@@ -67,8 +67,7 @@ def run_suite(*, kernels: list[str], host: bool) -> int:
     compile_sources()
     mount_tracefs()
     failed_checks = run_checks() if host else []
-    tallies = [_run_on_host()] if host else []
-    tallies += _run_in_guests(kernels)
+    tallies = _run_side_by_side(kernels, host=host)
     return _report(tallies, failed_checks, time.monotonic() - begun)
 
 
@@ -76,35 +75,19 @@ def _environment(results: Path) -> dict[str, str]:
     return {"TRAPLINE_KERNEL_TESTS": "1", "TRAPLINE_RESULTS": str(results), "TRAPLINE_PEERS": str(PEERS)}
 
 
-def _run_on_host() -> Tally:
-    results = RESULTS / "host.json"
-    results.unlink(missing_ok=True)
-    say(f"tests on this machine ({os.uname().release})")
-    env = clean_environment({**_environment(results), "PATH": f"{venv_program('')}:{os.environ['PATH']}"})
-    try:
-        subprocess.run(
-            [venv_program("pytest"), "-q"],
-            cwd=REPO,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            timeout=_HOST_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Tally("host", failures=[f"the tests on the host took longer than {_HOST_TIMEOUT_S} s"])
-    return _read_tally(f"{os.uname().release} (host)", results)
-
-
-def _run_in_guests(kernels: list[str]) -> list[Tally]:
-    """Run the kernel tests in one guest per kernel, as many side by side as there are CPUs: each is one busy thread."""
-    tests = [name for name in _GUEST_TESTS if any((REPO / name).rglob("test_*.py"))]
-    if not tests:
-        say("there are no kernel tests")
-        return []
+def _run_side_by_side(kernels: list[str], *, host: bool) -> list[Tally]:
+    """Run the tests here and in a guest per kernel, as many at once as there are CPUs: each is one busy thread."""
     running: list[subprocess.Popen[bytes]] = []
-    pool = ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(kernels))))
+    # Guests cannot keep what they compile: let pytest write its rewritten modules here first.
+    collect: list[str | Path] = [venv_program("pytest"), "-q", "--collect-only"]
+    env = clean_environment({"PATH": f"{venv_program('')}:{os.environ['PATH']}", "TRAPLINE_PEERS": str(PEERS)})
+    run_step("collect the tests", collect, env=env)
+    pool = ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, len(kernels) + host)))
     try:
-        return list(pool.map(lambda kernel: _run_in_guest(kernel, tests, running), kernels))
+        jobs = [pool.submit(_run_on_host, running)] if host else []
+        # The newest kernel takes the longest: it begins first.
+        jobs += reversed([pool.submit(_run_in_guest, kernel, running) for kernel in reversed(kernels)])
+        return [job.result() for job in jobs]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in running:
@@ -113,14 +96,33 @@ def _run_in_guests(kernels: list[str]) -> list[Tally]:
                 process.wait()
 
 
-def _run_in_guest(kernel: str, tests: list[str], running: list[subprocess.Popen[bytes]]) -> Tally:
+def _run_on_host(running: list[subprocess.Popen[bytes]]) -> Tally:
+    results, log = RESULTS / "host.json", RESULTS / "host.log"
+    results.unlink(missing_ok=True)
+    say(f"tests on this machine ({os.uname().release}); output in {log.relative_to(REPO)}")
+    env = clean_environment({**_environment(results), "PATH": f"{venv_program('')}:{os.environ['PATH']}"})
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [venv_program("pytest"), "-v"],
+            cwd=REPO,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    running.append(process)
+    code = _wait_with_signs_of_life("host", process, log, _HOST_TIMEOUT_S)
+    return _finish(f"{os.uname().release} (host)", code, results, log)
+
+
+def _run_in_guest(kernel: str, running: list[subprocess.Popen[bytes]]) -> Tally:
     results, log = RESULTS / f"{kernel}.json", RESULTS / f"{kernel}.log"
     results.unlink(missing_ok=True)
     environment = [f"--env={name}={value}" for name, value in _environment(results).items()]
     environment.append(f"--env=PATH={venv_program('')}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
     environment.append("--env=HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis")
     guest = [sys.executable, "-m", "tools.guest", "run", "-v", f"--kernel={kernel}", f"--timeout={_GUEST_TIMEOUT_S}"]
-    pytest = ["--", str(venv_program("pytest")), "-v", "-p", "no:cacheprovider", "-rs", *tests]
+    pytest = ["--", str(venv_program("pytest")), "-v", "-p", "no:cacheprovider", "-rs", *_GUEST_TESTS]
     say(f"tests in a guest with kernel {kernel}; output in {log.relative_to(REPO)}")
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -131,25 +133,33 @@ def _run_in_guest(kernel: str, tests: list[str], running: list[subprocess.Popen[
             stderr=subprocess.STDOUT,
         )
     running.append(process)
-    code = _wait_with_signs_of_life(kernel, process, log)
-    tally = _read_tally(f"{kernel} (guest)", results)
+    code = _wait_with_signs_of_life(kernel, process, log, _GUEST_TIMEOUT_S + 60)
+    return _finish(f"{kernel} (guest)", code, results, log)
+
+
+def _finish(name: str, code: int, results: Path, log: Path) -> Tally:
+    """Return what a run counted; of one that failed, print the end of its output."""
+    tally = _read_tally(name, results)
     if code and not tally.failures:
-        tally.failures.append(f"the run in the guest ended with exit code {code}")
+        tally.failures.append(f"the run ended with exit code {code}")
     if tally.failures:
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-120:])
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-160:])
         print(f"---- the end of {log.relative_to(REPO)}:\n{end}", flush=True)
     return tally
 
 
-def _wait_with_signs_of_life(kernel: str, process: subprocess.Popen[bytes], log: Path) -> int:
+def _wait_with_signs_of_life(name: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> int:
     begun = time.monotonic()
     while True:
         try:
             return process.wait(timeout=60)
         except subprocess.TimeoutExpired:
+            if time.monotonic() - begun > timeout_s:
+                print(f"   {name}: stopped after {timeout_s} s", flush=True)
+                process.kill()
             lines = log.read_text(errors="replace").splitlines()
             last = lines[-1][:100] if lines else ""
-            print(f"   {kernel}: {time.monotonic() - begun:.0f} s, {last}", flush=True)
+            print(f"   {name}: {time.monotonic() - begun:.0f} s, {last}", flush=True)
 
 
 def _read_tally(name: str, results: Path) -> Tally:
