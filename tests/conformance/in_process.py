@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trapline.cli import main
+from trapline.engine.host import live_target
+
+# Options that make the kernel look as it is not, for the process: no other run may see that.
+_RESTRICTING = ("--no-feature", "--traceable-functions", "--probe-filter", "--debuginfo")
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,15 @@ def run_command_line(arguments: Sequence[str], folder: Path, environment: Mappin
     The time limit of the test interrupts it.
     """
     out, err = folder / "stdout", folder / "stderr"
+    restricts = any(word.partition("=")[0] in _RESTRICTING for word in arguments)
+    if restricts:
+        live_target.cache_clear()
     wakeup = signal.set_wakeup_fd(-1)
     try:
         with _environment(environment or {}), _redirected(1, out), _redirected(2, err):
             code = main(arguments)
     finally:
         signal.set_wakeup_fd(wakeup)
+        if restricts:
+            live_target.cache_clear()
     return Done(out.read_bytes().decode("utf-8", "replace"), err.read_bytes().decode("utf-8", "replace"), code)

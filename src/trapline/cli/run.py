@@ -14,7 +14,7 @@ from trapline.cli.identity import NOTIFY, take_name
 from trapline.cli.messages import check_colour_setting, print_error, print_message, print_warnings
 from trapline.cli.options import UsageError
 from trapline.cli.service import notify
-from trapline.errors import KernelError, SourceError, TraplineError, VerifierError
+from trapline.errors import SourceError, TraplineError, VerifierError
 
 if TYPE_CHECKING:
     from trapline.api import Session
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from trapline.runtime.output.protocol import Output
 
 EXIT_SETTING = 2  # an environment variable holds what its setting cannot take
-EXIT_KERNEL = 255  # the kernel refused to load or attach a program
 _STAGES = ("ast", "types", "ir", "codegen", "codegen-opt", "dis", "libbpf", "verifier", "parse", "all")
 
 
@@ -120,7 +119,7 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
         )
     except VerifierError as error:
         _explain(error, verbose=found.verbose > 0)
-        return EXIT_KERNEL
+        return 1
     with session:
         if not found.no_warnings:
             print_warnings(session.warnings)
@@ -177,7 +176,7 @@ def _run(session: Session, found: Arguments) -> int:
             count = session.engine.attach()
         except TraplineError as error:
             print_error(error)
-            return EXIT_KERNEL if isinstance(error, KernelError) else 1
+            return 1
         if found.dry_run:
             return 0
         session.output.attached_probes(count)
