@@ -38,11 +38,13 @@ class PastMappings:
         attr = abi.PerfEventAttr(
             type=abi.PERF_TYPE_SOFTWARE,
             config=abi.PERF_COUNT_SW_DUMMY,
+            sample_type=abi.PERF_SAMPLE_TIME,
             flags=abi.PERF_ATTR_MMAP
             | abi.PERF_ATTR_MMAP2
             | abi.PERF_ATTR_COMM
             | abi.PERF_ATTR_COMM_EXEC
             | abi.PERF_ATTR_TASK
+            | abi.PERF_ATTR_SAMPLE_ID_ALL
             | abi.PERF_ATTR_WATERMARK,
             wakeup_events=_PAGES * 1024,  # bytes: a quarter of the ring
         )
@@ -68,14 +70,16 @@ class PastMappings:
 
     def drain(self) -> None:
         """Take what the kernel told out of the rings."""
-        for ring in self._rings:
-            for kind, misc, body in ring.records():
-                if kind == abi.PERF_RECORD_MMAP2:
-                    self._mapped(body)
-                elif kind == abi.PERF_RECORD_COMM and misc & abi.PERF_RECORD_MISC_COMM_EXEC:
-                    self._mappings.pop(_FORK.unpack_from(body)[0], None)
-                elif kind == abi.PERF_RECORD_FORK:
-                    self._forked(*_FORK.unpack_from(body))
+        records = [record for ring in self._rings for record in ring.records()]
+        # A fork may be told on one CPU and what the child maps on another; the last eight bytes are the time.
+        records.sort(key=lambda record: record[2][-8:][::-1])
+        for kind, misc, body in records:
+            if kind == abi.PERF_RECORD_MMAP2:
+                self._mapped(body)
+            elif kind == abi.PERF_RECORD_COMM and misc & abi.PERF_RECORD_MISC_COMM_EXEC:
+                self._mappings.pop(_FORK.unpack_from(body)[0], None)
+            elif kind == abi.PERF_RECORD_FORK:
+                self._forked(*_FORK.unpack_from(body))
         while len(self._mappings) > _MOST_PROCESSES:
             del self._mappings[next(iter(self._mappings))]
 
