@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 # What needs no kernel probe is compared with the peer on the host: a guest is 20 times slower.
-collect_ignore = ["test_differential.py", "test_peer_errors.py"] if os.environ.get("TRAPLINE_GUEST") else []
+_HOST_ONLY = ["test_differential.py", "test_differential_types.py", "test_peer_errors.py"]
+collect_ignore = _HOST_ONLY if os.environ.get("TRAPLINE_GUEST") else []
 
 
 @pytest.fixture(scope="session", autouse=True)
