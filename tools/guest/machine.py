@@ -21,7 +21,7 @@ from tools.guest import channel
 from tools.guest.agent import COMMAND, CONTROL
 from tools.guest.errors import GuestError, GuestTimeoutError
 from tools.guest.initramfs import Layout, write_initramfs
-from tools.guest.kernels import Kernel, extract_vmlinux, find_kernel
+from tools.guest.kernels import extract_vmlinux, find_kernel
 
 REPO = Path(__file__).resolve().parents[2]
 RESULTS = REPO / "build" / "guest"
