@@ -60,9 +60,15 @@ PERF_ATTR_DISABLED = 1 << 0
 PERF_ATTR_INHERIT = 1 << 1
 PERF_ATTR_EXCLUDE_USER = 1 << 4
 PERF_ATTR_EXCLUDE_KERNEL = 1 << 5
+PERF_ATTR_MMAP = 1 << 8
+PERF_ATTR_COMM = 1 << 9
 PERF_ATTR_FREQ = 1 << 10
 PERF_ATTR_ENABLE_ON_EXEC = 1 << 12
+PERF_ATTR_TASK = 1 << 13
 PERF_ATTR_WATERMARK = 1 << 14
+PERF_ATTR_SAMPLE_ID_ALL = 1 << 18
+PERF_ATTR_MMAP2 = 1 << 23
+PERF_ATTR_COMM_EXEC = 1 << 24
 PERF_ATTR_WRITE_BACKWARD = 1 << 27
 
 PERF_FLAG_FD_CLOEXEC = 1 << 3
@@ -77,9 +83,14 @@ PERF_EVENT_IOC_SET_BPF = 0x40042408
 
 # enum perf_event_type
 PERF_RECORD_LOST = 2
+PERF_RECORD_COMM = 3
 PERF_RECORD_THROTTLE = 5
+PERF_RECORD_FORK = 7
 PERF_RECORD_SAMPLE = 9
+PERF_RECORD_MMAP2 = 10
 PERF_RECORD_LOST_SAMPLES = 13
+
+PERF_RECORD_MISC_COMM_EXEC = 1 << 13
 
 # struct perf_event_mmap_page: byte offsets of the ring's positions.
 MMAP_PAGE_DATA_HEAD = 1024
@@ -87,19 +98,6 @@ MMAP_PAGE_DATA_TAIL = 1032
 
 # struct perf_event_header {u32 type; u16 misc; u16 size}
 RECORD_HEADER = struct.Struct("=IHH")
-
-# What a ring tells about processes besides samples: enum perf_event_type and the bits of struct perf_event_attr.
-PERF_RECORD_COMM = 3
-PERF_RECORD_FORK = 7
-PERF_RECORD_MMAP2 = 10
-PERF_RECORD_MISC_COMM_EXEC = 1 << 13
-PERF_ATTR_MMAP = 1 << 8
-PERF_ATTR_COMM = 1 << 9
-PERF_ATTR_TASK = 1 << 13
-PERF_ATTR_WATERMARK = 1 << 14
-PERF_ATTR_SAMPLE_ID_ALL = 1 << 18
-PERF_ATTR_MMAP2 = 1 << 23
-PERF_ATTR_COMM_EXEC = 1 << 24
 
 # Breakpoint types (struct perf_event_attr.bp_type).
 HW_BREAKPOINT_R = 1
