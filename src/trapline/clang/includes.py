@@ -17,6 +17,8 @@ _FOLDERS = """
     math-emu media memory misc mm mtd net pcmcia ras rdma rv scsi soc sound target trace uapi ufs vdso video xen
 """
 _KERNEL_FOLDERS = frozenset(_FOLDERS.split())
+# Headers of the C library, installed on few machines, that scripts include for constants which the kernel has too.
+_C_LIBRARY = frozenset(("sys/socket.h", "sys/types.h", "netinet/in.h", "arpa/inet.h"))
 
 
 @record(frozen=True)
@@ -54,9 +56,9 @@ class Headers:
 
 
 def is_kernel_header(name: str) -> bool:
-    """Whether a name (``linux/sched.h``) is that of a header of the kernel."""
+    """Whether the kernel can stand in for a header of this name (``linux/sched.h``) that is not there."""
     first, slash, _ = name.partition("/")
-    return bool(slash) and first in _KERNEL_FOLDERS
+    return (bool(slash) and first in _KERNEL_FOLDERS) or name in _C_LIBRARY
 
 
 def included_names(text: str) -> list[tuple[str, bool]]:

@@ -19,7 +19,7 @@ def complaints(text: str) -> list[str]:
     """Compile C text; return errors and warnings."""
     unit = TranslationUnit.from_source(
         "./header.c",
-        ["-target", "bpf", "-std=gnu11", "-Wall", "-ferror-limit=0"],
+        ["-target", "bpf", "-std=gnu11", "-fms-extensions", "-Wall", "-Wno-microsoft-anon-tag", "-ferror-limit=0"],
         unsaved_files=[("./header.c", text)],
         index=_index(),
     )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trapline.clang.includes import Headers
 
 _TRIPLES = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
+# Microsoft's extensions: since Linux 6.19 the kernel embeds named structs without naming the member.
+_DIALECT = ("-fms-extensions", "-ferror-limit=0", "-w")
 # What the kernel's headers mark pointers with.
 _TAGS = ('-D__user=__attribute__((btf_type_tag("user")))', "-D__percpu=", "-D__rcu=", "-D__iomem=", "-D__kernel=")
 _OBJECT_LIKE = re.compile(r"#define (\w+) (.+)")
@@ -145,7 +147,7 @@ def read_definitions(program: ast.Program, target: Target, options: CompileOptio
         constants = (target.btf.enum_constant(name) for name in sorted(names - clashes))
         return generate_header(target.btf, [*roots, *(c[1] for c in constants if c is not None)], rename=rename)
 
-    arguments = [f"--target={_TRIPLES.get(target.arch.name, _TRIPLES['x86_64'])}", "-ferror-limit=0", "-w", *_TAGS]
+    arguments = [f"--target={_TRIPLES.get(target.arch.name, _TRIPLES['x86_64'])}", *_DIALECT, *_TAGS]
     if target.has_btf:
         arguments.append("-DBPFTRACE_HAVE_BTF")
     unit = Unit(pieces, headers, arguments, supply, target.has_btf)

@@ -15,6 +15,7 @@ _PLAIN = (
     ast.Variable, ast.MapName, ast.MapElement, ast.Call, ast.FieldAccess, ast.TupleAccess, ast.Index, ast.Integer,
     ast.String, ast.Boolean, ast.Identifier, ast.Positional, ast.PositionalCount, ast.Tuple, ast.Record, ast.Comptime,
     ast.Sizeof, ast.Offsetof, ast.Typeinfo,
+    ast.TypeArgument,  # which in parentheses would be a cast
 )  # fmt: skip
 
 # Lays out a block whose opening brace stands in a line that begins at a column.

@@ -242,6 +242,8 @@ class _Formatter:
         if isinstance(node, ast.Block):
             return self._block(node, indent)
         if isinstance(node, ast.ExpressionStatement):
+            if isinstance(node.value, ast.IfExpression):  # without parentheses it is a statement
+                return f"({show.expression(node.value, indent + 1, indent)})" + ("" if node.last else ";")
             return show.expression(node.value, indent, indent) + ("" if node.last else ";")
         if isinstance(node, ast.Discard):
             return f"_ = {show.expression(node.value, indent + 4, indent)};"
