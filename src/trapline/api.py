@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections import deque
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # What differs in every run, and so keeps a program that uses it out of the compile cache.
 _PER_RUN = ("cpid", ":bpf:")
+_USER_PROBE = re.compile(r"\b(?:u|ur|U|uprobe|uretprobe|usdt):")
 
 
 class TraplineWarning(UserWarning):
@@ -51,7 +53,8 @@ class Session:
         program: the program's text.
         args: the script's arguments (``$1`` …).
         pid: trace only this process; the run ends when it ends.
-        command: run this command (no shell) while the probes are attached; the run ends when it ends.
+        command: run this command (no shell) while the probes are attached; the run ends when it ends. User probes
+            (uprobe, uretprobe, usdt) see its own process only, other probes every process.
         unsafe: allow what can harm the system (raw addresses, ``system()``, ``signal()``).
         config: settings by name (``max_map_keys``), stronger than the program's own and the environment's.
         name: what messages call the program.
@@ -98,6 +101,8 @@ class Session:
         try:
             source = Source(name, program)
             positional, named = split_arguments(args)
+            # Without uprobe_multi, the program itself tells the command's hits from those of other processes.
+            filters = _USER_PROBE.search(program) is not None and not live_target().has("uprobe_multi")
             options = CompileOptions(
                 positional=positional,
                 named=named,
@@ -106,12 +111,12 @@ class Session:
                 typed_events=output is None,
                 unsafe=unsafe,
                 warnings=report_faults,
-                child_pid=child.pid if child and "cpid" in program else 0,
+                child_pid=child.pid if child and (filters or "cpid" in program) else 0,
                 include_dirs=(*include_dirs, *(d for d in os.environ.get("CPATH", "").split(":") if d)),
                 includes=tuple(includes),
                 mode=mode,
             )
-            per_run = any(word in program for word in _PER_RUN)
+            per_run = options.child_pid != 0 or any(word in program for word in _PER_RUN)
             compiled = compile_program(source, options, cache=cache and not per_run, dump=dump)
             self.warnings: tuple[Diagnostic, ...] = compiled.warnings
             self._engine = EngineSession(

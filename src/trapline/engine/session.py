@@ -22,12 +22,14 @@ from trapline.ir.spec import (
     ObjectSpec,
     PerfAttach,
     SpecialAttach,
+    UprobeMultiAttach,
 )
 from trapline.kernel.attach.table import runs_last_attached_first
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
 from trapline.kernel.object import LoadedObject, load_object
 from trapline.kernel.program import Program
+from trapline.records import replace
 from trapline.runtime.loop import EventLoop
 from trapline.runtime.losses import LostEvents
 from trapline.runtime.maps import MapView
@@ -222,6 +224,10 @@ class EngineSession:
         return self.attached
 
     def _attach(self, program: Program, point: AttachPoint) -> None:
+        attach = point.attach
+        if self._child is not None and isinstance(attach, UprobeMultiAttach) and attach.pid < 0:
+            # Of a command, user probes see its own process, as in bpftrace; other kinds of probes see everything.
+            point = replace(point, attach=replace(attach, pid=self._child.pid))
         try:
             link = self._object.attach(program, point)
         except (TargetError, KernelError) as error:
@@ -231,7 +237,6 @@ class EngineSession:
                 self.output.warning(str(error))
             return
         self._links.append(link)
-        attach = point.attach
         if isinstance(attach, IterAttach) and attach.pin:
             self.output.printf(f"Program pinned to {attach.pin}\n".encode("utf-8", "surrogateescape"))
         for skipped in link.skipped:

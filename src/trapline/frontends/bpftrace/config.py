@@ -91,7 +91,8 @@ class CompileOptions:
         typed_events: records carry the long header.
         unsafe: allow what can harm the system.
         warnings: 1 reports failed map look-ups, 2 also more (``-k``).
-        child_pid: the pid of the command that the tracer started (``cpid``), 0 for none.
+        child_pid: the pid of the command that the tracer started (``cpid``), 0 for none; user probes
+            are limited to it.
         include_dirs: folders to search for included C headers.
         includes: C headers that are included before the program.
         mode: ``test`` or ``bench``: run the blocks of that kind; they are left out otherwise.

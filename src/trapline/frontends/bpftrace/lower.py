@@ -60,7 +60,9 @@ class Lowerer(LoopLowerer):
         self.b.ret(self.b.i64(1 if self.site.program_type == "TRACEPOINT" else 0))
 
     def _filter_process(self) -> None:
-        pid = self.knowledge.options.pid
+        options = self.knowledge.options
+        of_user = self.site.provider in ("uprobe", "uretprobe", "usdt")
+        pid = options.pid or (options.child_pid if of_user else 0)
         if not pid or self.site.provider not in (
             "kprobe",
             "kretprobe",
