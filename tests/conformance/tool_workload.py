@@ -1,9 +1,13 @@
-"""What makes the tools print something: ``python3 -I -S tool_workload.py NAME``, as root; needs nothing but Python."""
+"""What makes the tools print something: ``python3 -I -S tool_workload.py NAME``, as root; needs nothing but Python.
+
+Each may run twice on a kernel: what one leaves behind, the next one takes away.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import lzma
 import mmap
 import os
 import signal
@@ -55,7 +59,8 @@ def writeback() -> None:
 
 def files() -> None:
     """Open, look at, write, sync and miss files."""
-    for path in ("/etc/passwd", "/no-such-file-here"):
+    # With the process in its name, for each run must miss it anew.
+    for path in ("/etc/passwd", f"/no-such-file-here-{os.getpid()}"):
         for call in (os.stat, os.statvfs, lambda path: os.close(os.open(path, os.O_RDONLY))):
             with contextlib.suppress(OSError):
                 call(path)
@@ -154,19 +159,20 @@ def thread() -> None:
 
 
 def bash() -> None:
-    """Type a command into an interactive bash."""
+    """Become an interactive bash that a child types a command into."""
     import pty
 
-    pid, fd = pty.fork()
-    if pid == 0:
+    terminal, end = pty.openpty()
+    if os.fork():
+        for number in range(3):
+            os.dup2(end, number)
+        os.closerange(3, 100)
         os.execv("/bin/bash", ["/bin/bash", "--norc", "-i"])
-    os.write(fd, b"echo typed; exit\n")
-    try:
-        while os.read(fd, 1000):
+    os.close(end)
+    os.write(terminal, b"echo typed; exit\n")
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 1000):
             pass
-    except OSError:
-        pass
-    os.waitpid(pid, 0)
 
 
 def out_of_memory() -> None:
@@ -193,6 +199,8 @@ def out_of_memory() -> None:
 def swap() -> None:
     """Push a page out to a compressed swap device and touch it again."""
     _modprobe("zram", "num_devices=1")
+    with open("/sys/block/zram0/reset", "w") as reset:
+        reset.write("1")
     with open("/sys/block/zram0/disksize", "w") as size:
         size.write(str(16 << 20))
     header = bytearray(4096)
@@ -211,11 +219,81 @@ def swap() -> None:
     _LIBC.swapoff(b"/dev/zram0")
 
 
+def tls() -> None:
+    """Send a text through a TLS connection without certificates."""
+    library = ctypes.CDLL("libssl.so.3")
+    for name in ("TLS_method", "SSL_CTX_new", "SSL_new"):
+        getattr(library, name).restype = ctypes.c_void_p
+    context = ctypes.c_void_p(library.SSL_CTX_new(ctypes.c_void_p(library.TLS_method())))
+    library.SSL_CTX_ctrl(context, 124, ctypes.c_long(0x0303), None)  # SSL_CTX_set_max_proto_version, TLS 1.2
+    library.SSL_CTX_set_cipher_list(context, b"aNULL:@SECLEVEL=0")
+    connections = []
+    sockets = socket.socketpair()
+    for end in sockets:
+        end.setblocking(False)
+        connection = ctypes.c_void_p(library.SSL_new(context))
+        library.SSL_set_fd(connection, end.fileno())
+        connections.append(connection)
+    client, server = connections
+    library.SSL_set_connect_state(client)
+    library.SSL_set_accept_state(server)
+    library.SSL_ctrl(server, 118, ctypes.c_long(1), None)  # SSL_set_dh_auto
+    for _ in range(5):
+        for connection in connections:
+            library.SSL_do_handshake(connection)
+    text = ctypes.create_string_buffer(b"hello from the workload")
+    library.SSL_write(client, text, 23)
+    library.SSL_read(server, text, 23)
+
+
+def xfs() -> None:
+    """Write, sync and read a file of an XFS file system."""
+    image, place = "/tmp/trapline-xfs.img", "/tmp/trapline-xfs"
+    with open(os.path.join(os.path.dirname(__file__), "xfs.img.xz"), "rb") as packed, open(image, "wb") as unpacked:
+        unpacked.write(lzma.decompress(packed.read()))
+    os.makedirs(place, exist_ok=True)
+    subprocess.run(["mount", "-t", "xfs", "-o", "loop", image, place], check=True)
+    fd = os.open(f"{place}/file", os.O_RDWR | os.O_CREAT, 0o600)
+    os.write(fd, b"data")
+    os.fsync(fd)
+    os.pread(fd, 4, 0)
+    os.close(fd)
+    subprocess.run(["umount", place], check=True)
+    os.unlink(image)
+
+
+def _set(path: str, value: str) -> None:
+    with open(path, "w") as attribute:
+        attribute.write(value)
+
+
+def md() -> None:
+    """Flush an array of one block device."""
+    _modprobe("null_blk", "nr_devices=1")
+    _modprobe("raid1")
+    array = "/sys/block/md127/md"
+    if not os.path.exists(array):
+        _set("/sys/module/md_mod/parameters/new_array", "md127")
+    with open("/sys/block/nullb0/dev") as number:
+        member = number.read().strip()
+    for name, value in (
+        ("metadata_version", "none"), ("level", "raid1"), ("raid_disks", "1"), ("new_dev", member),
+        ("dev-nullb0/size", "16384"), ("dev-nullb0/slot", "0"), ("component_size", "16384"),
+    ):  # fmt: skip
+        _set(f"{array}/{name}", value)
+    _set(f"{array}/array_state", "active")
+    fd = os.open("/dev/md127", os.O_WRONLY)
+    os.write(fd, b"x" * 4096)
+    os.fsync(fd)
+    os.close(fd)
+    _set(f"{array}/array_state", "clear")
+
+
 WORKLOADS: dict[str, Callable[[], None]] = {
     f.__name__: f
     for f in (
         block, writeback, files, commands, kill, ids, nap, second, busy, tcp, retransmit, unix, lookup, thread,
-        bash, out_of_memory, swap,
+        bash, out_of_memory, swap, tls, xfs, md,
     )
 }  # fmt: skip
 
