@@ -28,8 +28,10 @@ PACKAGES = {"0.17": PEERS.parent / "tools", "0.27": PEERS / "usr/sbin"}
 _WORKLOAD = Path(__file__).with_name("tool_workload.py")
 _CLOCK = r"\d\d:\d\d:\d\d"
 # Variables of a block that ended: the tools of 0.17 are not programs of bpftrace 0.27 any more.
+_BLOCKS = "in bpftrace 0.27 a variable ends with the block that assigns it first"
 _SCOPE = ("Undefined or undeclared variable: $saddr",)
 # bpftrace 0.17 passed over a function that is missing if the block names another; 0.27 does not.
+_INLINED = "blk_account_io_start and blk_account_io_done cannot be traced (inline or notrace)"
 _BLOCK = tuple(
     f"no function {name}" for name in ("__blk_account_io_done", "__blk_account_io_start", "blk_start_request")
 )
@@ -45,6 +47,8 @@ _IN_OUR_ROOT = {
 }
 # The tools of 0.17 name functions of several kernels, which 0.17 passed over; newer ones do when this says so.
 LENIENT = {"BPFTRACE_MISSING_PROBES": "warn"}
+_ENDED = "bpftrace shows functions of a process that has ended as numbers"
+_MOVED = "glibc 2.34 moved it to libc, where the tool of 0.27 looks for it"
 _BUCKET = r"^\[\d+[KMG]?(, \d+[KMG]?\)|\]) +\d+ \|@+"
 
 
@@ -56,10 +60,11 @@ class Tool:
         name: without ``.bt``.
         workload: a name of tool_workload.py.
         patterns: each matches somewhere in what it prints; none: that it attaches is all that this machine can show.
-        why: what is missing for more.
+        why: what is missing where it prints nothing.
         needs: rows of tests/harness/features.py, besides those for its probes.
         absent: what the error says on a kernel that has not what the tool probes.
         modules: kernel modules to load before, because the tool probes them.
+        peer: why bpftrace prints less.
     """
 
     name: str
@@ -69,14 +74,15 @@ class Tool:
     needs: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    peer: str = ""
 
 
 TOOLS = (
     Tool("bashreadline", "bash", (rf"^{_CLOCK}  \d+ +echo typed; exit$",)),
-    Tool("biolatency", "block", (_BUCKET,), needs=("module_tree",), absent=_BLOCK),
-    Tool("biolatency-kp", "block", why="newer kernels inline its functions or mark them notrace"),
-    Tool("biosnoop", "block", (r"python3 +\d+ +\d+$",), needs=("module_tree",), absent=_BLOCK),
-    Tool("biostacks", "block", (_BUCKET, r"blk_mq_|submit_bio"), needs=("module_tree",), absent=_BLOCK),
+    Tool("biolatency", "block", (_BUCKET,), _INLINED, ("module_tree",), _BLOCK),
+    Tool("biolatency-kp", "block", why=_INLINED),
+    Tool("biosnoop", "block", (r"python3 +\d+ +\d+$",), _INLINED, ("module_tree",), _BLOCK),
+    Tool("biostacks", "block", (_BUCKET, r"blk_mq_|submit_bio"), _INLINED, ("module_tree",), _BLOCK),
     Tool("bitesize", "block", (r"^@\[python3\]:", r"^\[8K, 16K\) +4 \|@+"), needs=("module_tree",)),
     Tool("capable", "ids", (r"python3 +7 +CAP_SETUID",)),
     Tool("cpuwalk", "busy", (_BUCKET,)),
@@ -103,27 +109,28 @@ TOOLS = (
     Tool(
         "ssllatency",
         "tls",
-        (r"^@hist\[SSL_(write|read)\]:", r"^@stat\[SSL_do_handshake\]: count"),
+        (r"^@hist\[SSL_(write|read)\]:", r"^@stat\[SSL_do_handshake\]: { .count = "),
         absent=_DEBUG_SYMBOLS,
+        peer=_ENDED,
     ),
     Tool(
         "sslsnoop",
         "tls",
         (r" python3 +\d+ +23 SSL_write$", r" python3 +\d+ +23 SSL_read$", r" python3 +\d+ +1 SSL_do_handshake$"),
         absent=_DEBUG_SYMBOLS,
+        peer=_ENDED,
     ),
     Tool("statsnoop", "files", (r"python3 +0 /etc/passwd$", r"python3 +2 /no-such-file-here-\d+$")),
     Tool("swapin", "swap", (r"^@\[python3, \d+\]: \d+$",), needs=("module_tree",)),
     Tool("syncsnoop", "files", (r"python3 +tracepoint:syscalls:sys_enter_fsync$",)),
     Tool("syscount", "files", (r"^@(process|comm)\w*\[python3\]: \d+$|^@\w*\[\w+\]: \d+$",)),
     Tool("tcpaccept", "tcp", (r"python3 +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +54321 +0/100$",)),
-    Tool("tcpconnect", "tcp", (r"python3 +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +54321 *$",), absent=_SCOPE),
-    Tool("tcpdrop", "retransmit", (r"127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+ +\w+",), absent=_SCOPE),
+    Tool("tcpconnect", "tcp", (r"python3 +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +54321 *$",), _BLOCKS, absent=_SCOPE),
+    Tool("tcpdrop", "retransmit", (r"127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+ +\w+",), _BLOCKS, absent=_SCOPE),
     Tool("tcplife", "tcp", (r"python3 +127\.0\.0\.1 +\d+ +127\.0\.0\.1 +\d+ +[023] +[023] +\d+$",)),
     Tool("tcpretrans", "retransmit", (r"127\.0\.0\.1:\d+ +127\.0\.0\.1:54322 +SYN_SENT$",)),
     Tool("tcpsynbl", "tcp", (r"^@backlog\[100\]:", _BUCKET)),
-    # glibc 2.34 moved the function from libpthread to libc, where only the newer tool looks for it.
-    Tool("threadsnoop", "thread", (r"python3 +\S+$",), absent=("No matches for uprobe libpthread:",)),
+    Tool("threadsnoop", "thread", (r"python3 +\S+$",), _MOVED, absent=("No matches for uprobe libpthread:",)),
     Tool("undump", "unix", (r"python3 +\d+ +23 +hello from the workload$",)),
     Tool("vfscount", "files", (r"^@\[vfs_(open|read|write)\]: \d+$",)),
     Tool("vfsstat", "second", (r"^@\[vfs_open\]: \d+$",)),
