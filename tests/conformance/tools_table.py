@@ -36,8 +36,10 @@ _HEAD = """# bpftrace's own tools
 How each `*.bt` tool of Debian's bpftrace 0.17 and of sid's bpftrace 0.27.1 ends here, on a workload that triggers it
 (`tests/conformance/tool_workload.py`), beside Debian sid's bpftrace 0.27.1 in the same guest. That bpftrace also runs
 the tools of 0.17, for 0.17 itself is not among the peers: what it refuses of them may have run with 0.17. It has the C
-library's headers and no kernel headers, as trapline. Made from the results of a sweep by `python -m tests.conformance.tools_table`: do not edit.
-One guest of the sweep (6 minutes):
+library's headers and no kernel headers, as trapline.
+
+Made from the results of a sweep by `python -m tests.conformance.tools_table`: do not edit. One guest of the sweep
+(6 minutes):
 
     mkdir -p build/guest/tools
     python3 -m tools.guest run --kernel 6.12 --timeout 3000 -- \\
