@@ -123,11 +123,14 @@ def test_features_are_certain_here() -> None:
 @pytest.mark.needs("kprobe_multi")
 def test_kprobe_multi_is_found() -> None:
     assert target().has("kprobe_multi")
+    # Which of them it is shows in what order return programs run: see test_kprobe_places.py.
+    assert target().features.probe("kprobe_multi_returns_last_first") is not None
 
 
 @pytest.mark.needs("no_kprobe_multi")
 def test_missing_kprobe_multi_is_found() -> None:
     assert target().features.probe("kprobe_multi") is False
+    assert target().features.probe("kprobe_multi_returns_last_first") is False
 
 
 @pytest.mark.needs("kprobe_session")

@@ -24,7 +24,7 @@ from trapline.ir.spec import (
     SpecialAttach,
     UprobeMultiAttach,
 )
-from trapline.kernel.attach.table import runs_last_attached_first
+from trapline.kernel.attach.table import choose_attach_order
 from trapline.kernel.link import Link
 from trapline.kernel.missed import MissedHits
 from trapline.kernel.object import LoadedObject, load_object
@@ -278,8 +278,7 @@ class EngineSession:
         # What an internal program prepares (a return probe's arguments) must be there before it is needed.
         internal = [row for row in places if row[1].internal]
         rest = [row for row in places if not row[1].internal]
-        last_first = [row for row in rest if runs_last_attached_first(row[1].attach)]
-        return internal + [row for row in rest if row not in last_first] + last_first[::-1]
+        return internal + [rest[i] for i in choose_attach_order([row[1].attach for row in rest], self._object.target)]
 
     def _run_special(self, when: str) -> None:
         for program, _ in self.specials(when):

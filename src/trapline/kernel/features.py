@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 from trapline.abi import bpf as abi
 from trapline.abi import perf as perf_abi
@@ -288,6 +289,45 @@ def _probe_raw_tracepoint_run() -> bool | None:
     return True
 
 
+def _probe_multi_returns_last_first() -> bool | None:
+    """Return whether kprobe_multi return programs on one function run in the reverse of the order of attaching.
+
+    Since Linux commit 4346ba160409 ("fprobe: Rewrite fprobe on function-graph tracer") (v6.14), returns run in the
+    order of the entries, the last attached first; before, each was pushed on a stack at the entry.
+    """
+    multi = _probe_multi("TRACE_KPROBE_MULTI", False)
+    if not multi:
+        return multi
+    trigger = _load("RAW_TRACEPOINT")
+    if trigger < 0:
+        return None
+    with ExitStack() as stack:
+        stack.enter_context(Fd(trigger))
+        try:
+            last = stack.enter_context(bpf.create_map(abi.MAP_TYPES["ARRAY"], 4, 8, 1))
+        except KernelError:
+            return None
+        for number in (1, 2):
+            code = Assembler().load_map_value(R1, last.fileno()).store_imm(8, R1, 0, number).mov(R0, 0).exit()
+            program = bpf.load_program(
+                abi.PROGRAM_TYPES["KPROBE"], code.assemble(), expected_attach=abi.ATTACH_TYPES["TRACE_KPROBE_MULTI"]
+            )
+            if program < 0:
+                return None
+            stack.enter_context(Fd(program))
+            # What runs `trigger`: nobody else calls it, but for test runs of theirs.
+            link = bpf.create_kprobe_multi_link(program, symbols=["bpf_prog_test_run_raw_tp"], retprobe=True)
+            if link < 0:
+                return None
+            stack.enter_context(Fd(link))
+        try:
+            bpf.run_program(trigger)
+            value = bpf.lookup_elem(last.fileno(), bytes(4), 8)
+        except KernelError:
+            return None
+    return {1: True, 2: False}.get(int.from_bytes(value or b"", "little"))
+
+
 # Features that are a helper in kprobe programs.
 _HELPER_FEATURES: dict[str, str] = {
     "bpf_loop": "loop",
@@ -313,6 +353,7 @@ _TABLE: dict[str, Callable[[], bool | None]] = {
     "attach_cookie": _probe_perf_link,
     "btf": has_btf,
     "kprobe_multi": lambda: _probe_multi("TRACE_KPROBE_MULTI", False),
+    "kprobe_multi_returns_last_first": _probe_multi_returns_last_first,
     "kprobe_session": lambda: _probe_multi("TRACE_KPROBE_SESSION", True),
     "kprobes": lambda: pmu_type("kprobe") is not None,
     "link_info_missed": _probe_missed,

@@ -21,7 +21,7 @@ from trapline.ir.spec import (
     TrampolineAttach,
     UprobeMultiAttach,
 )
-from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, runs_last_attached_first
+from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, choose_attach_order
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.program import LoadOptions, Program
@@ -143,8 +143,7 @@ class LoadedObject:
             for point in spec.attach_points
             if not isinstance(point.attach, SpecialAttach)
         ]
-        order = [i for i, (_, point) in enumerate(places) if not runs_last_attached_first(point.attach)]
-        order += [i for i in reversed(range(len(places))) if runs_last_attached_first(places[i][1].attach)]
+        order = choose_attach_order([point.attach for _, point in places], self.target)
         made: dict[int, Link] = {}
         warnings: dict[int, list[str]] = {}
         for index in order:

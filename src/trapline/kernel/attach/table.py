@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from trapline.ir.spec import (
@@ -47,15 +47,27 @@ ATTACH_TYPE_OF_KIND: dict[str, str] = {
 }
 
 
-def runs_last_attached_first(attach: Attach) -> bool:
-    """Return whether the kernel runs several programs on one place in the reverse of the order of attaching.
+def choose_attach_order(attaches: Sequence[Attach], target: LiveTarget) -> list[int]:
+    """Return the indices of `attaches` in the order to attach them, so that programs on one place run as listed.
 
-    Seen on Linux 6.1, 6.12 and 6.18: kprobes, kprobe_multi entries, uprobes, uretprobes and trampolines do;
-    tracepoints, perf events and kretprobes (whose instances are a stack, filled in reverse) do not.
+    The kernel runs some kinds last attached first. Seen on Linux 6.1, 6.12, 6.18 and 7.2: kprobes, kprobe_multi
+    entries, uprobes, uretprobes and trampolines; not so tracepoints, perf events and kretprobes (whose instances are a
+    stack, filled in reverse). It depends on the kernel for kprobe_multi returns: it is asked when there are several.
     """
-    if isinstance(attach, (KprobeAttach, KprobeMultiAttach)):
-        return not attach.retprobe
-    return isinstance(attach, (UprobeAttach, UprobeMultiAttach, TrampolineAttach))
+    multi_returns = sum(isinstance(a, KprobeMultiAttach) and a.retprobe for a in attaches)
+    returns_last_first = (
+        multi_returns > 1 and target.has("kprobe_multi") and target.has("kprobe_multi_returns_last_first")
+    )
+
+    def runs_last_first(attach: Attach) -> bool:
+        if isinstance(attach, KprobeMultiAttach):
+            return returns_last_first if attach.retprobe else True
+        if isinstance(attach, KprobeAttach):
+            return not attach.retprobe
+        return isinstance(attach, (UprobeAttach, UprobeMultiAttach, TrampolineAttach))
+
+    last_first = [i for i, attach in enumerate(attaches) if runs_last_first(attach)]
+    return [i for i in range(len(attaches)) if i not in set(last_first)] + last_first[::-1]
 
 
 def attach_program(program: Program, point: AttachPoint, target: LiveTarget) -> Link:
