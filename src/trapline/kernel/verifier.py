@@ -133,6 +133,13 @@ _RULES: tuple[_Rule, ...] = (
         "release it (or submit or discard the record) before every return",
         "at",
     ),
+    # Since Linux commit 51e1bb9eeaf7 ("bpf: Add lockdown check for probe_write_user helper") (v5.14), a kernel that is
+    # locked down offers this helper to no program at all.
+    _rule(
+        r"(?:program of this type cannot use helper|unknown func) bpf_probe_write_user#(\d+)",
+        "this kernel lets no program of this kind write user memory (helper bpf_probe_write_user)",
+        "a kernel that is locked down forbids it: /sys/kernel/security/lockdown says whether it is; boot without lockdown",
+    ),
     _rule(
         r"program of this type cannot use helper bpf_(\w+)#(\d+)",
         "this kind of probe cannot use the kernel's helper bpf_{1}",

@@ -32,6 +32,7 @@ _TAIL = "\nprocessed 3 insns (limit 1000000) max_states_per_insn 0 total_states 
         ("Unreleased reference id=2 alloc_insn=7", "not released"),
         ("unknown func bpf_override_return#58", "bpf_override_return"),
         ("program of this type cannot use helper bpf_skb_output#111", "bpf_skb_output"),
+        ("program of this type cannot use helper bpf_probe_write_user#36", "write user memory"),
         ("invalid func unknown#9999", "helper number 9999"),
         ("BPF program is too large. Processed 1000001 insn", "too complex"),
         ("back-edge from insn 9 to 4", "loop ends"),
