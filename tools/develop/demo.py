@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.develop.environment import RUN, compile_sources, guest_needs, mount_tracefs, set_up, venv_program
+from tools.develop.environment import RUN, compile_sources, guest_needs, mount_filesystems, set_up, venv_program
 from tools.develop.run import REPO, say
 
 _TIMEOUT_S = 480
@@ -20,7 +20,7 @@ def run_demo(*, kernel: str, force_guest: bool) -> int:
     examples = ["-m", "tools.develop.examples"]
     if obstacle is None:
         set_up(RUN)
-        mount_tracefs()
+        mount_filesystems()
         say(f"on this machine's own kernel, {os.uname().release}: it has kprobes and allows them")
         env = {**os.environ, "PATH": path}
         return subprocess.run([sys.executable, *examples], cwd=REPO, env=env, check=False).returncode

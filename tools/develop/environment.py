@@ -83,11 +83,11 @@ def set_up(needs: Needs) -> None:
         install_sid_kernel(PEERS / "sid", PEERS / "kernels")
 
 
-def mount_tracefs() -> None:
-    """Mount tracefs where the machine has it and nobody has: tracepoints need it."""
-    place = Path("/sys/kernel/tracing")
-    if place.is_dir() and not any(place.iterdir()):
-        run_step("mount tracefs", ["mount", "-t", "tracefs", "tracefs", place])
+def mount_filesystems() -> None:
+    """Mount what nobody has: tracepoints need tracefs; securityfs says whether the kernel is locked down."""
+    for kind, place in (("tracefs", Path("/sys/kernel/tracing")), ("securityfs", Path("/sys/kernel/security"))):
+        if place.is_dir() and not any(place.iterdir()):
+            run_step(f"mount {kind}", ["mount", "-t", kind, kind, place])
 
 
 def compile_sources() -> None:

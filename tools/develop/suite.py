@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.develop.environment import PEERS, TEST, compile_sources, mount_tracefs, set_up, venv_program
+from tools.develop.environment import PEERS, TEST, compile_sources, mount_filesystems, set_up, venv_program
 from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 
 # "sid" is Debian sid's, 7.2 or newer.
@@ -65,7 +65,7 @@ def run_suite(*, kernels: list[str], host: bool) -> int:
         raise StepError("the tests load probes, so make test needs root")
     RESULTS.mkdir(parents=True, exist_ok=True)
     compile_sources()
-    mount_tracefs()
+    mount_filesystems()
     failed_checks = run_checks() if host else []
     tallies = _run_side_by_side(kernels, host=host)
     return _report(tallies, failed_checks, time.monotonic() - begun)
