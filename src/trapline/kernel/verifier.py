@@ -138,7 +138,7 @@ _RULES: tuple[_Rule, ...] = (
     _rule(
         r"(?:program of this type cannot use helper|unknown func) bpf_probe_write_user#(\d+)",
         "this kernel lets no program of this kind write user memory (helper bpf_probe_write_user)",
-        "a kernel that is locked down forbids it: /sys/kernel/security/lockdown says whether it is; boot without lockdown",
+        "a locked-down kernel forbids it, and /sys/kernel/security/lockdown says whether it is; boot without lockdown",
     ),
     _rule(
         r"program of this type cannot use helper bpf_(\w+)#(\d+)",
