@@ -20,6 +20,7 @@ _NOISE = re.compile(
 )
 
 _ENOTSUPP = 524  # the kernel's own; no name in user space
+_MOST_MAPS = 64  # MAX_USED_MAPS: of one program
 _TAIL = 1 << 18  # characters of a log (16 MB of one that follows a loop) that are looked at
 
 
@@ -239,6 +240,15 @@ def explain_rejection(program: ObjectProgram, log: str, number: int) -> KernelEr
     if not log.strip():
         return _explain_silent(label, len(program.instructions) // 8, program, number)
     found = parse_log(log)
+    maps = len({reference.map for reference in program.map_refs})
+    if number == errno.E2BIG and maps > _MOST_MAPS:  # Linux 6.1 says no more than E2BIG
+        found = Rejection(
+            None,
+            "",
+            "",
+            f"it uses {maps} maps, trapline's own included, and a program can use {_MOST_MAPS}",
+            "spread the maps over several probes: each probe's block is a program of its own",
+        )
     reason = found.message or os.strerror(number)
     if found.reason and found.reason != reason:
         reason += f" (verifier: {found.reason})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from trapline.errors import KernelError, VerifierError
-from trapline.ir.spec import ObjectProgram
+from trapline.ir.spec import MapRef, ObjectProgram
 from trapline.kernel.verifier import explain_rejection, parse_log, span_of_instruction
 
 _HEAD = "0: R1=ctx(off=0,imm=0) R10=fp0\n"
@@ -94,6 +96,13 @@ def test_a_rejection_points_at_the_source_and_keeps_the_log() -> None:
     assert (error.span, error.instruction, error.log, error.errno) == ((10, 20), 4, log, 13)
     assert error.message.startswith("the kernel rejected kprobe:f: memory is accessed through a plain number")
     assert error.hint is not None
+
+
+def test_too_many_maps_are_counted_where_the_kernel_is_silent() -> None:
+    many = tuple(MapRef(i, f"@{i % 65}") for i in range(130))
+    error = explain_rejection(_program(map_refs=many), _TAIL, errno.E2BIG)
+    assert "it uses 65 maps" in error.message and "several probes" in (error.hint or "")
+    assert "maps" not in explain_rejection(_program(map_refs=many[:64]), _TAIL, errno.E2BIG).message
 
 
 def test_without_a_log_it_is_no_verifier_error() -> None:
