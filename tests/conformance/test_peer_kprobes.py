@@ -15,6 +15,8 @@ from tests.conformance.in_process import Done, run_command_line
 from tests.harness.limits import scaled
 from tests.harness.peers import run_peer
 
+from trapline.kernel.target import LiveTarget
+
 pytestmark = pytest.mark.needs("kprobes", "bpftrace_peer", "btf", "tracefs")
 
 EXAMPLES = {
@@ -60,6 +62,7 @@ MANY_ARGUMENTS = 6
 PATTERNS = (
     "kprobe:*",
     "fexit:vmlinux:vfs_*",
+    "iter:*",
     "software:*,hardware:*",
     "*nanosleep*",
     "t:sched:*fork,rt:sched_process_fork",
@@ -102,11 +105,54 @@ def test_listings(pattern: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.limit(100)
+@pytest.mark.rows("1.2.13", "1.2.16", "1.2.21", "1.3.2", "1.3.3", "1.3.18", "1.3.19", "1.3.20")
+@pytest.mark.needs("fentry", "breakpoints")
+def test_kinds(tmp_path: Path) -> None:
+    ours, theirs = compare(tmp_path, "-e", KINDS, "-c", "sleep 0.1")
+    # sleep(1) adds what the file system's clock cannot show: a nanosecond more or less.
+    assert re.sub(r"rqtp = 1000000\d\d", "rqtp = N", ours.stdout) == re.sub(
+        r"rqtp = 1000000\d\d", "rqtp = N", theirs.stdout
+    )
+    assert ours.stdout.count("\n") > 5
+    assert (ours.code, ours.stderr) == (theirs.code, "Attached 8 probes\n")
+
+
+@pytest.mark.limit(100)
 @pytest.mark.rows("1.2.32")
 def test_iterators(tmp_path: Path) -> None:
     ours, theirs = compare(tmp_path, "-e", ITERATOR)
     assert ours == theirs
     assert ours.stdout.count("\n") > 10
+
+
+@pytest.mark.limit(100)
+@pytest.mark.rows("1.2.16", "1.11.3")
+def test_arguments_of_raw_tracepoints(tmp_path: Path) -> None:
+    ours, theirs = compare(tmp_path, "-lv", "rawtracepoint:*")
+    mine, other = _arguments(ours.stdout), _arguments(theirs.stdout)
+    assert set(other) <= set(mine)
+    assert all(len(mine[name]) >= MANY_ARGUMENTS for name in set(mine) - set(other))
+    assert len(other) > 500
+    # bpftrace shows the parameters of a kernel function that has the tracepoint's name, where there is one.
+    btf = LiveTarget().btf
+    same = [name for name in other if btf.func(name.split(":")[2]) is None]
+    assert {name: mine[name] for name in same} == {name: other[name] for name in same}
+    assert len(same) > 500
+
+
+@pytest.mark.limit(100)
+@pytest.mark.rows("1.11.3", "1.11.5")
+def test_listings_with_arguments(tmp_path: Path) -> None:
+    program = "fentry:vfs_read { } fexit:vfs_rea* { } tracepoint:sched:sched_switch { } iter:task { } END { }"
+    for arguments in (
+        ("-lv", "fentry:vmlinux:vfs_*,fexit:vmlinux:vfs_*,iter:*"),
+        ("-l", "-e", program),
+        ("-lv", "-e", program),
+    ):
+        ours, theirs = compare(tmp_path, *arguments)
+        assert sorted(ours.stdout.splitlines()) == sorted(theirs.stdout.splitlines()), arguments
+        assert ours.stdout
+        assert ours.code == theirs.code == 0
 
 
 def _arguments(listing: str) -> dict[str, list[str]]:

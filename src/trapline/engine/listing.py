@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trapline.abi.perf import HARDWARE_ALIASES, HARDWARE_EVENTS, SOFTWARE_ALIASES, SOFTWARE_EVENTS
 from trapline.btf import types as t
+from trapline.btf.tracing import iterator_names, raw_tracepoint_params
 from trapline.engine.listing_user import (
     UserLister,
     describe_user_function,
@@ -124,25 +125,21 @@ def _units(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str
 
 
 def _iterators(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
-    prefix = "bpf_iter__"
     if first not in ("", "*"):
         return
     matches = compile_pattern(name).match
     for module, btf in _all_btf(target):
-        for type_id in btf.ids(t.Struct):
-            tag = btf.name_of(type_id)
-            if tag.startswith(prefix) and matches(tag[len(prefix) :]):
-                yield tag[len(prefix) :], module, tag
+        for iterator in iterator_names(btf):
+            if matches(iterator):
+                yield iterator, module, iterator
 
 
 # ---------------------------------------------------------------- arguments
 
 
-def _spaced(declaration: str) -> str:
-    """Put a space between a pointer's star and the name, as bpftrace shows declarations: ``struct file * file``."""
-    head, _, name = declaration.rpartition(" ")
-    stars = len(name) - len(name.lstrip("*"))
-    return f"{head} {name[:stars]} {name[stars:]}" if stars else declaration
+def _declared(btf: Btf, type_id: int, name: str) -> str:
+    """Return ``TYPE NAME`` as bpftrace shows it: the name behind the whole type, of function pointers too."""
+    return f"{btf.type_name(type_id)} {name}"
 
 
 def _parameters(target: LiveTarget, row: Listed) -> list[str]:
@@ -150,10 +147,7 @@ def _parameters(target: LiveTarget, row: Listed) -> list[str]:
     function = None if btf is None else btf.func(row.symbol)
     if btf is None or function is None:
         return []
-    return [
-        _spaced(btf.type_name(param.type, param.name or f"arg{index}"))
-        for index, param in enumerate(btf.params(function))
-    ]
+    return [_declared(btf, param.type, param.name or f"arg{index}") for index, param in enumerate(btf.params(function))]
 
 
 def _return_value(target: LiveTarget, row: Listed) -> list[str]:
@@ -162,11 +156,18 @@ def _return_value(target: LiveTarget, row: Listed) -> list[str]:
     if btf is None or function is None:
         return []
     result = btf.proto(function).ret
-    return [] if result == 0 else [_spaced(btf.type_name(result, "retval"))]
+    return [] if result == 0 else [_declared(btf, result, "retval")]
 
 
 def _parameters_and_return(target: LiveTarget, row: Listed) -> list[str]:
     return _parameters(target, row) + _return_value(target, row)
+
+
+def _spaced(declaration: str) -> str:
+    """Put a space between a pointer's star and the name, as bpftrace shows declarations: ``struct file * file``."""
+    head, _, name = declaration.rpartition(" ")
+    stars = len(name) - len(name.lstrip("*"))
+    return f"{head} {name[:stars]} {name[stars:]}" if stars else declaration
 
 
 def _tracepoint_fields(target: LiveTarget, row: Listed) -> list[str]:
@@ -179,39 +180,18 @@ def _tracepoint_fields(target: LiveTarget, row: Listed) -> list[str]:
 
 def _raw_parameters(target: LiveTarget, row: Listed) -> list[str]:
     btf = target.module_btf(row.module)
-    if btf is None:
+    params = None if btf is None else raw_tracepoint_params(btf, row.symbol)
+    if btf is None or params is None:
         return []
-    type_id = btf.find(f"btf_trace_{row.symbol}")
-    if type_id is None:
-        return []
-    pointer = btf.type(btf.expect(type_id, t.Typedef).target)
-    if not isinstance(pointer, t.Ptr):
-        return []
-    proto = btf.type(pointer.target)
-    if not isinstance(proto, t.FuncProto):
-        return []
-    # The first parameter is the probe's private data.
-    names = _trace_names(btf, row.symbol, len(proto.params) - 1)
-    return [_spaced(btf.type_name(p.type, name)) for p, name in zip(proto.params[1:], names, strict=True)]
-
-
-def _trace_names(btf: Btf, event: str, count: int) -> list[str]:
-    """Return the parameters' names, which only the kernel's own handler function keeps."""
-    for prefix in ("__bpf_trace_", "perf_trace_", "trace_event_raw_event_"):
-        function = btf.func(prefix + event)
-        if function is not None:
-            names = [p.name for p in btf.params(function)][1:]
-            if len(names) == count and all(names):
-                return names
-    return [f"arg{index}" for index in range(count)]
+    return [_declared(btf, param.type, param.name or f"arg{index}") for index, param in enumerate(params)]
 
 
 def _iterator_context(target: LiveTarget, row: Listed) -> list[str]:
     btf = target.module_btf(row.module)
-    struct = None if btf is None else btf.struct(row.symbol)
+    struct = None if btf is None else btf.struct(f"bpf_iter__{row.symbol}")
     if btf is None or struct is None:
         return []
-    return [_spaced(btf.type_name(field.type, field.name)) for field in btf.fields(struct) if field.name != "meta"]
+    return [_declared(btf, field.type, field.name) for field in btf.fields(struct) if field.name != "meta"]
 
 
 def _self(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from trapline import btf as b
 from trapline.abi.tracepoint import TracepointField
+from trapline.btf.tracing import raw_tracepoint_params
 from trapline.errors import TargetError
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.btf_types import find_type, from_btf
@@ -83,21 +84,10 @@ def raw_tracepoint_arguments(target: Target, name: str, module: str = "") -> Arg
     btf = target.module_btf(module)
     if btf is None:
         return Arguments(missing=_NO_BTF)
-    # The typedef btf_trace_NAME has the types only; these functions of the same prototype have the names too.
-    found = (
-        btf.func("__traceiter_" + name) or btf.func("__bpf_trace_" + name) or btf.find("btf_trace_" + name, b.Typedef)
-    )
-    if found is None:
+    params = raw_tracepoint_params(btf, name)
+    if params is None:
         return Arguments(missing=f"the kernel has no type information on the raw tracepoint {name}")
-    params = btf.params(found)[1:]  # the first one is the tracepoint's private data
     return _place(btf, params, lambda i: (Place.TRAMPOLINE, i * _REGISTER_BYTES), Space.KERNEL)
-
-
-def iterator_names(target: Target) -> list[str]:
-    """Return the names of the kernel's iterators."""
-    prefix = "bpf_iter__"
-    names = (target.btf.name_of(number) for number in target.btf.ids(b.Struct)) if target.has_btf else ()
-    return sorted({name[len(prefix) :] for name in names if name.startswith(prefix)})
 
 
 def iterator_arguments(target: Target, name: str) -> Arguments:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from trapline.abi import perf
+from trapline.btf.tracing import iterator_names
 from trapline.errors import FeatureMissingError, TargetError
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.arguments import (
     iterator_arguments,
-    iterator_names,
     raw_tracepoint_arguments,
     tracepoint_arguments,
 )
@@ -149,7 +149,7 @@ def resolve_iterator(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> l
     target, name = r.target, point.event
     context = target.btf.struct(f"bpf_iter__{name}") if target.has_btf else None
     if context is None or target.btf.func(f"bpf_iter_{name}") is None:
-        names = iterator_names(target)
+        names = iterator_names(target.btf) if target.has_btf else []
         near = get_close_matches(name, names, 1)
         hint = f"Did you mean iter:{near[0]}?" if near else "trapline -l 'iter:*' lists what there is."
         r.missing(f"iter {name} not available for your kernel version.", point, hint)
