@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HEADER = Layout("<HBBIIIII")  # struct btf_header
 _MAGIC = 0xEB9F
 _ENUM_WORDS = {t.BTF_KIND_ENUM: 2, t.BTF_KIND_ENUM64: 3}  # 32-bit words of an enumerator
+_FEW_SEARCHES = 64  # a search of the strings takes a millisecond or two; a table of all names as much as a hundred
 _MAX_CHAIN = 64  # typedefs and qualifiers in a row, nested structs; more is a loop
 
 T = TypeVar("T", bound=t.BtfType)
@@ -84,6 +85,7 @@ class TypeStore:
         self._names: NameTable | None = None
         self._enumerators: NameTable | None = None
         self._name_words: bytes | None = None
+        self._searches = 0
         self._type_bytes: bytes | None = None
         self._words: Sequence[int] = self._types.cast("I")
         self._offsets: Sequence[int]
@@ -115,7 +117,8 @@ class TypeStore:
     def index_bytes(self) -> bytes:
         """Return the index as bytes to be kept on disk and given back as `index` (about 1.5 MB for a kernel)."""
         if self._names is None or self._enumerators is None:
-            self._names, self._enumerators = self._build_tables()
+            self._names = self._names or self._build_names()
+            self._enumerators = self._build_enumerators()
         return encode_index(self.identity, self._offsets, self._names, self._enumerators)
 
     # ---- strings
@@ -274,6 +277,9 @@ class TypeStore:
         return tuple(i for i in ids if self.kind(i) in numbers)
 
     def _search(self, name: bytes) -> Iterator[int]:
+        self._searches += 1
+        if self._names is None and self._searches > _FEW_SEARCHES:
+            self._names = self._build_names()
         if self._names is not None:
             for type_id in self._names.candidates(name):
                 if self._string_bytes(self._info(type_id)[0]) == name:
@@ -306,20 +312,25 @@ class TypeStore:
             yield position + 1 - start + self._string_base
             position = self._source.find(needle, position + 1, end)
 
-    def _build_tables(self) -> tuple[NameTable, NameTable]:
+    def _build_names(self) -> NameTable:
+        words = self._words
+        offsets = [words[start] for start in self._offsets]
+        return build_names(self._hash_strings(), offsets, range(self.first_id, self.end_id), self._string_bytes)
+
+    def _build_enumerators(self) -> NameTable:
         words = self._types.cast("I").tolist()
-        hashes = hash_strings(self._source[self._string_start : self._string_end], self._string_base)
-        ids = range(self.first_id, self.end_id)
-        names = build_names(hashes, [words[start] for start in self._offsets], ids, self._string_bytes)
         constants: list[int] = []
         owners: list[int] = []
-        for type_id, start in zip(ids, self._offsets, strict=True):
+        for type_id, start in zip(range(self.first_id, self.end_id), self._offsets, strict=True):
             step = _ENUM_WORDS.get(words[start + 1] >> 24 & 31)
             if step:
                 count = words[start + 1] & 0xFFFF
                 constants += words[start + 3 : start + 3 + step * count : step]
                 owners += [type_id] * count
-        return names, build_names(hashes, constants, owners, self._string_bytes)
+        return build_names(self._hash_strings(), constants, owners, self._string_bytes)
+
+    def _hash_strings(self) -> dict[int, int]:
+        return hash_strings(self._source[self._string_start : self._string_end], self._string_base)
 
     def func(self, name: str) -> int | None:
         """Find the id of the `Func` with a name."""

@@ -71,6 +71,15 @@ def test_names_that_are_no_type_are_not_found(btf: b.Btf) -> None:
     assert [btf.find(name) for name in ("f_flags", "ask", "", "no such", "ünknown")] == [None] * 5
 
 
+def test_after_many_searches_the_same_is_found() -> None:
+    data = task_bytes()
+    few, many = b.Btf(data), b.Btf(data)
+    for number in range(200):
+        assert many.find(f"no such name {number}") is None
+    names = {few.name_of(number) for number in range(1, len(few))} - {""}
+    assert names and {name: many.find_all(name) for name in names} == {name: few.find_all(name) for name in names}
+
+
 def test_kinds_choose_among_equal_names() -> None:
     w = BtfBuilder()
     number = w.add_int("int", 4)
