@@ -130,12 +130,13 @@ def test_iterators(tmp_path: Path) -> None:
 def test_arguments_of_raw_tracepoints(tmp_path: Path) -> None:
     ours, theirs = compare(tmp_path, "-lv", "rawtracepoint:*")
     mine, other = _arguments(ours.stdout), _arguments(theirs.stdout)
-    assert set(other) <= set(mine)
+    btf = LiveTarget().btf
+    # Newer kernels have declared events without a type, to which nothing can be attached.
+    assert [name for name in set(other) - set(mine) if btf.find("btf_trace_" + name.split(":")[2])] == []
     assert all(len(mine[name]) >= MANY_ARGUMENTS for name in set(mine) - set(other))
     assert len(other) > 500
     # bpftrace shows the parameters of a kernel function that has the tracepoint's name, where there is one.
-    btf = LiveTarget().btf
-    same = [name for name in other if btf.func(name.split(":")[2]) is None]
+    same = [name for name in other if name in mine and btf.func(name.split(":")[2]) is None]
     assert {name: mine[name] for name in same} == {name: other[name] for name in same}
     assert len(same) > 500
 
