@@ -120,7 +120,7 @@ def test_all_threads_of_a_process(without: frozenset[str], monkeypatch: pytest.M
         session.finish()
         seen = [int(event.text) for event in session.events(timeout=0)]
         assert tids <= set(seen)
-        assert session.maps["@"][os.getppid()] >= 3
+        assert session.maps["@"][os.getppid()] >= 3, (dict(session.maps["@"]), session.missed)
 
 
 @pytest.mark.rows("1.2.25", "1.8.2")

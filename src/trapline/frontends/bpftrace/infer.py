@@ -276,6 +276,7 @@ class SiteTyper(ExpressionTyper):
             self.error(f"{call.name}() cannot be combined with '{node.op}='", node.span)
         kind = AGGREGATES[call.name].check(self, call)
         info = self.use_map(target)
+        info.interrupted |= self.site.interrupted
         self.types[call] = kind
         self.assign_map(info, kind, call.span)
 

@@ -31,7 +31,10 @@ class Variable:
 
 @record(eq=False)
 class MapInfo:
-    """What is known of a map: `keyed` is ``None`` until its first use; `read` when an element is read or stepped."""
+    """What is known of a map: `keyed` is ``None`` until its first use; `read` when an element is read or stepped.
+
+    It is `interrupted` when an aggregate of it changes in a program that another one may interrupt on the same CPU.
+    """
 
     name: str
     keyed: bool | None = None
@@ -40,6 +43,7 @@ class MapInfo:
     declaration: ast.MapDeclaration | None = None
     used: Span | None = None
     read: bool = False
+    interrupted: bool = False
 
 
 @record(eq=False)

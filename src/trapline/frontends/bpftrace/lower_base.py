@@ -118,7 +118,7 @@ class LowererBase:
         key = b.variable(b.i32(index), "fault")
         counter = b.map_lookup(spec.FAULTS, key)
         with b.when(b.compare("ne", counter, b.null(Space.MAP))):
-            b.store(b.binary("add", b.load(I64, counter), b.i64(1)), counter)
+            b.atomic("add", counter, b.i64(1))
             b.store(b.resize(result, I64, signed=True), b.offset(counter, 8))
 
     def check_update(self, result: Op, node: ast.Node, helper: str = "map_update_elem") -> None:
@@ -159,7 +159,7 @@ class LowererBase:
         key = b.variable(b.i32(self.program_index), "program")
         counter = b.map_lookup(spec.LOST, key)
         with b.when(b.compare("ne", counter, b.null(Space.MAP))):
-            b.store(b.binary("add", b.load(I64, counter), b.i64(1)), counter)
+            b.atomic("add", counter, b.i64(1))
 
     def _fill_header(self, record: Op, index: int) -> None:
         b = self.b

@@ -186,25 +186,35 @@ class MapLowerer(ExpressionLowerer):
     def add_in_place(self, target: ast.MapName | ast.MapElement, delta: Op, source: ast.Node) -> Op:
         """Add an i64 to an 8-byte element atomically (a missing one counts as 0); return the old value."""
         b = self.b
-        info = self.info(target)
-        key = self.key(target)
         old = b.variable(b.i64(0), "old")
+
+        def add(place: Op) -> None:
+            b.store(b.atomic("add", place, delta, fetch=True), old)
+
+        self._change_or_insert_zeros(self.info(target), self.key(target), 1, add, source)
+        return b.load(I64, old)
+
+    def _change_or_insert_zeros(
+        self, info: MapInfo, key: Op, words: int, change: Callable[[Op], None], source: ast.Node
+    ) -> None:
+        """Change an element of some words; a missing one is inserted first, unless another program is faster."""
+        b = self.b
         pointer = b.variable(b.map_lookup(info.name, key), "element")
         space = Ptr(Space.MAP)
         with b.when(b.compare("eq", b.load(space, pointer), b.null(Space.MAP))):
-            b.map_update(info.name, key, b.variable(b.i64(0), "zero"), _BPF_NOEXIST)
+            zeros = b.local(8 * words, "zeros", zero=True)
+            b.map_update(info.name, key, zeros, _BPF_NOEXIST)
             b.store(b.map_lookup(info.name, key), pointer)
         found = b.load(space, pointer)
-        there, full, after = b.new_block("there"), b.new_block("full"), b.new_block("added")
+        there, full, after = b.new_block("there"), b.new_block("full"), b.new_block("changed")
         b.branch(b.compare("ne", found, b.null(Space.MAP)), there, full)
         b.start(there)
-        b.store(b.atomic("add", found, delta, fetch=True), old)
+        change(found)
         b.jump(after)
         b.start(full)
         self.fault("map_full", "map_update_elem", source, b.i64(-7))  # -E2BIG
         b.jump(after)
         b.start(after)
-        return b.load(I64, old)
 
     def assign_map(self, node: ast.Assign, target: ast.MapName | ast.MapElement) -> None:
         """Lower an assignment to a map, compound ones included."""
@@ -257,8 +267,15 @@ class MapLowerer(ExpressionLowerer):
     def update_part(
         self, info: MapInfo, key: Op, change: Callable[[Op], None], initial: Sequence[Op], source: ast.Node
     ) -> None:
-        """Change this CPU's part of an aggregate, or insert it with the words `initial`."""
+        """Change this CPU's part of an aggregate, or insert it with the words `initial`.
+
+        Where the program may be interrupted by one that inserts the same element, it inserts zeros and then changes
+        what is there: `change` must do the same to zeros.
+        """
         b = self.b
+        if info.interrupted:
+            self._change_or_insert_zeros(info, key, len(initial), change, source)
+            return
         pointer = b.map_lookup(info.name, key)
         there, insert, after = b.new_block("there"), b.new_block("insert"), b.new_block("aggregated")
         b.branch(b.compare("ne", pointer, b.null(Space.MAP)), there, insert)
@@ -280,7 +297,10 @@ class MapLowerer(ExpressionLowerer):
         def change(pointer: Op) -> None:
             for index, word in enumerate(words):
                 place = b.offset(pointer, 8 * index)
-                b.store(b.binary("add", b.load(I64, place), word), place)
+                if info.interrupted:
+                    b.atomic("add", place, word)
+                else:
+                    b.store(b.binary("add", b.load(I64, place), word), place)
 
         self.update_part(info, key, change, words, source)
 

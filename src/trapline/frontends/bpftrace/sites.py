@@ -107,6 +107,17 @@ class ProbeSite:
         return self.provider in ("uprobe", "uretprobe", "usdt")
 
     @property
+    def interrupted(self) -> bool:
+        """Whether another program of ours may run on the same CPU in the middle of this one.
+
+        The kernel lets only one program of a kprobe, tracepoint or perf event run on a CPU at a time, and counts the
+        others as missed.  Those of uprobes can be preempted, and trampolines only keep a program out of itself.
+        """
+        if self.provider in ("begin", "end", "test", "bench"):
+            return False
+        return self.user or self.program_type not in ("KPROBE", "TRACEPOINT", "PERF_EVENT")
+
+    @property
     def many(self) -> bool:
         """Whether the program runs at many places, told apart by their cookies."""
         return len(self.names) > 1

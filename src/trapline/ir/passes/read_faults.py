@@ -72,7 +72,7 @@ class _Rewriting:
         counter = b.map_lookup(FAULTS, b.variable(b.i32(index), "fault"))
         b.branch(b.compare("ne", counter, b.null(Space.MAP)), body, after)
         b.block = body
-        b.store(b.binary("add", b.load(I64, counter), b.i64(1)), counter)
+        b.atomic("add", counter, b.i64(1))
         b.store(b.resize(b.resize(read, I32, signed=True), I64, signed=True), b.offset(counter, 8))
         b.jump(after)
         self._blocks += [first, body, after]

@@ -113,3 +113,22 @@ def test_a_program_lists_its_probes_with_wildcards_expanded() -> None:
 def test_equal_texts_give_equal_modules() -> None:
     text = 'kprobe:vfs_* { @[comm, probe] = hist(arg2); printf("%s\\n", str(arg1)) }'
     assert format_module(compiled(text)) == format_module(compiled(text))
+
+
+@pytest.mark.parametrize(("value", "words"), [("count()", 1), ("avg(7)", 2), ("hist(7)", 1), ("max(7)", 0)])
+@pytest.mark.parametrize(
+    ("probes", "programs"),
+    [
+        ("kprobe:vfs_read", 0),
+        ("profile:hz:9", 0),
+        ("self:signal:SIGUSR1", 1),
+        ("kprobe:vfs_read, self:signal:SIGUSR1", 2),
+    ],
+)
+def test_where_another_program_may_interrupt_parts_change_atomically(
+    value: str, words: int, probes: str, programs: int
+) -> None:
+    text = format_module(compiled(f"{probes} {{ @ = {value} }}"))
+    assert text.count("'zeros'") == programs
+    faults = text.count("= map .faults")
+    assert text.count("  atomic add") - faults == words * programs
