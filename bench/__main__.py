@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
 from pathlib import Path
+
+from tools.develop.environment import mount_filesystems
 
 from bench.measure import Comparison, compare, run, run_traced
 
@@ -101,6 +104,8 @@ def main() -> int:
     options = parser.parse_args()
     ours = options.trapline.split() or [str(Path(sys.executable).parent / "trapline")]
     peer = options.bpftrace.split() or [str(HERE / "peer.sh")]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
+    mount_filesystems()  # the peer needs tracefs for all it does
     names = options.names or ["start-up", "memory", "cost", "loss"]
     with tempfile.TemporaryDirectory(prefix="trapline-bench-") as directory:
         bench = Bench(ours, peer, Path(directory), quick=options.quick)
