@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trapline.abi.elf import EM_AARCH64, EM_X86_64, STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, Elf, Symbol
+from trapline.abi.elf import EM_AARCH64, EM_X86_64, ET_EXEC, STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, Elf, Symbol
 from trapline.debuginfo.sections import section_bytes
 from trapline.errors import DecodeError
 from trapline.records import record
@@ -52,6 +52,11 @@ class Binary:
         self._find_debug = find_debug
 
     # ---- files
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is a program that runs at the addresses that it names (``ET_EXEC``)."""
+        return self.elf.type == ET_EXEC
 
     @cached_property
     def debug_link(self) -> DebugLink:

@@ -28,6 +28,9 @@ class UserFiles(Protocol):
     def demangle(self, name: str) -> str:
         """Return the readable form of a C++ symbol; any other name as it is."""
 
+    def inode(self, path: str) -> int:
+        """Return the inode number of the file at a path; 0 when there is none."""
+
     def fingerprint(self, name: str, pid: int = 0) -> str:
         """Return text that changes when `name` means other files, or when they change."""
 

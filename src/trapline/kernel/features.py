@@ -1,8 +1,9 @@
 """What the running kernel can do, found out by trying; never by its version.
 
 A probe answers yes, no, or does not know (``None``: the process lacks a privilege, memory was short).  Only yes and no
-are remembered.  Names are plain words (``kprobe_multi``), ``helper:NAME`` for a BPF helper in a kprobe program, and
-``map:TYPE`` for a map type, and ``iter:KIND`` for an iterator (``iter:task_file``).
+are remembered.  Names are plain words (``kprobe_multi``), ``helper:NAME`` for a BPF helper in a kprobe program,
+``map:TYPE`` for a map type, ``iter:KIND`` for an iterator (``iter:task_file``), and ``kfunc:TYPE:NAME`` for a kernel
+function that programs of type TYPE may call.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class FeatureProbes:
             return probe_map_type(detail)
         if detail and kind == "iter":
             return _probe_iterator(self._load_btf(), detail) if has_btf() else False
+        if detail and kind == "kfunc":
+            return _probe_kfunc(self._load_btf(), *detail.split(":", 1)) if has_btf() else False
         if name in _HELPER_FEATURES:
             return probe_helper(_HELPER_FEATURES[name])
         if name in _TABLE:
@@ -275,6 +278,33 @@ def _probe_btf_helper(btf: Btf, name: str) -> bool | None:
     if not text:
         return None
     return not any(words in text for words in ("unknown func", "invalid func", "cannot use helper"))
+
+
+def _probe_kfunc(btf: Btf, program: str, name: str) -> bool | None:
+    number = btf.func(name)
+    if number is None:
+        return False
+    attach = {"TRACING": "bpf_fentry_test1", "LSM": "bpf_lsm_file_open"}.get(program)
+    target = btf.func(attach) if attach else 0
+    if target is None:
+        return None
+    log = ctypes.create_string_buffer(_LOG_SIZE)
+    result = bpf.load_program(
+        abi.PROGRAM_TYPES[program],
+        Assembler().call_kfunc(number).mov(R0, 0).exit().assemble(),
+        expected_attach=abi.ATTACH_TYPES["TRACE_FENTRY"] if program == "TRACING" else 0,
+        attach_btf_id=target,
+        log=log,
+        log_level=1,
+    )
+    if result >= 0:
+        os.close(result)
+        return True
+    text = log.value.decode(errors="replace")
+    if not text:
+        return None
+    # What may be called is looked up before the arguments, all of which are missing here.
+    return not any(words in text for words in ("is not allowed", "is not a kernel function", "require device-bound"))
 
 
 def _probe_raw_tracepoint_run() -> bool | None:

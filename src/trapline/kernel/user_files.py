@@ -55,6 +55,13 @@ class UserFiles:
             return ""
         return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}"
 
+    def inode(self, path: str) -> int:
+        """Return the inode number of the file at `path`; 0 when there is none."""
+        try:
+            return os.stat(path.partition("!/")[0]).st_ino
+        except OSError:
+            return 0
+
     def open(self, path: str) -> Binary | None:
         """Return the ELF file at `path` (``x.apk!/lib.so`` is one inside of an archive); ``None`` if it is none."""
         stamp = self.stamp(path)

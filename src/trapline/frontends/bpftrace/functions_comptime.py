@@ -10,7 +10,9 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name, evaluate, is_literal
 from trapline.frontends.bpftrace.script_options import option_of
 from trapline.frontends.bpftrace.tables import MANY, Function
+from trapline.ir import spec
 from trapline.ir.function import Op
+from trapline.ir.target import UserFiles
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
@@ -49,11 +51,11 @@ def _check_kfunc(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     name = evaluate(typer, node)
     if not isinstance(name, bytes):
         return typer.error(f"{call.name}() accepts a string literal only", call.span)
-    target = typer.knowledge.target
-    exists = target.has_btf and target.btf.func(name.decode("utf-8", "replace")) is not None
-    if exists and call.name.endswith("kfunc_allowed"):
-        return typer.unsupported(f"{call.name}() of a function that exists is", call.span)
-    return typer.type_as(call, exists)
+    target, text = typer.knowledge.target, name.decode("utf-8", "replace")
+    good = target.has_btf and target.btf.func(text) is not None
+    if good and call.name.endswith("kfunc_allowed"):
+        good = target.has(f"kfunc:{typer.site.program_type}:{text}")
+    return typer.type_as(call, good)
 
 
 # ---------------------------------------------------------------- assertions
@@ -114,11 +116,41 @@ def _check_string_like(typer: ExpressionTyper, call: ast.Call) -> t.Type:
 def _check_userspace(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     typer.type_of(call.args[0])
     name = evaluate(typer, call.args[0])
-    if typer.site.provider not in ("uprobe", "uretprobe", "usdt"):
-        shown = name.decode("utf-8", "replace") if isinstance(name, bytes) else call.args[0].span.text
-        provider = typer.site.provider if typer.site.provider not in ("begin", "end", "self") else "special"
-        typer.error(f"{shown} can not be used for this probetype: {provider}", call.span)
+    _refuse_outside_of_programs(
+        typer, call, name.decode("utf-8", "replace") if isinstance(name, bytes) else call.args[0].span.text
+    )
     return t.VOID
+
+
+def _refuse_outside_of_programs(typer: ExpressionTyper, call: ast.Call, name: str) -> None:
+    if not typer.site.user:
+        provider = typer.site.provider if typer.site.provider not in ("begin", "end", "self") else "special"
+        typer.error(f"{name} can not be used for this probetype: {provider}", call.span)
+
+
+# ---------------------------------------------------------------- the traced file
+
+
+def _traced_file(ask: Callable[[UserFiles, str], int]) -> Callable[[ExpressionTyper, ast.Call], t.Type]:
+    """Make the rule of a question about the file that the probe is in."""
+
+    def check(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+        if not call.name.startswith("__"):
+            _refuse_outside_of_programs(typer, call, call.name)
+        attach = typer.site.attach_points[0].attach
+        path = attach.path if isinstance(attach, spec.UprobeAttach | spec.UprobeMultiAttach) else ""
+        return typer.type_as(call, ask(typer.knowledge.target.user_files, path))
+
+    return check
+
+
+def _is_executable(files: UserFiles, path: str) -> bool:
+    found = files.open(path)
+    return found is not None and found.fixed
+
+
+def _inode(files: UserFiles, path: str) -> int:
+    return files.inode(path)
 
 
 def _check_key(typer: ExpressionTyper, call: ast.Call) -> t.Type:
@@ -165,6 +197,26 @@ COMPTIME_FUNCTIONS = (
         _lower,
         "assert_userspace_probe(name): only in user probes",
     ),
+    Function(
+        "elf_info",
+        0,
+        0,
+        _traced_file(_inode),
+        _lower,
+        "elf_info(): inode number of the traced file",
+        needs="a user probe",
+    ),
+    Function(
+        "elf_is_exe",
+        0,
+        0,
+        _traced_file(_is_executable),
+        _lower,
+        "elf_is_exe(): whether the traced file is a program that is not position-independent",
+        needs="a user probe",
+    ),
+    Function("__builtin_elf_ino", 0, 0, _traced_file(_inode), _lower, "the same as elf_info, 0 in other probes"),
+    Function("__builtin_elf_is_exe", 0, 0, _traced_file(_is_executable), _lower, "the same as elf_is_exe"),
     Function("check_key", 3, 3, _check_key, _lower, "check_key(@map, key, name): compile only if the key fits the map"),
     Function("fail", 1, MANY, _check_fail, _lower, "fail(format, …): do not compile"),
     Function("getopt", 1, 3, _check_getopt, _lower, 'getopt("name"[, default[, text]]): an option of the script'),

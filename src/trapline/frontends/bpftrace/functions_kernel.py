@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.tables import Function
 from trapline.ir.function import Op
-from trapline.ir.types import I8, Space
+from trapline.ir.target import Target as Machine
+from trapline.ir.types import I8, I64, Ptr, Space
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
@@ -16,6 +18,50 @@ if TYPE_CHECKING:
 
 _MAX_ERRNO = 4095
 _PATH_PROVIDERS = ("fentry", "fexit", "iter")
+
+
+# ---------------------------------------------------------------- percpu_kaddr
+
+
+def _check_per_cpu(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    node = call.args[0]
+    kind = typer.type_of(node)
+    name = typer.literal_string(node)
+    for number in call.args[1:]:
+        given = typer.type_of(number)
+        if not isinstance(given, t.IntT | t.UnknownT):
+            typer.error(f"percpu_kaddr() only supports int arguments ({base_name(given)} provided)", call.span)
+    if name is None:
+        return typer.error(f"percpu_kaddr() expects a string literal ({base_name(kind)} provided)", call.span)
+    if _per_cpu_address(typer.knowledge.target, name) is None:
+        text = name.decode("utf-8", "replace")
+        hint = f"The kernel's symbols, which root can read in /proc/kallsyms, have no variable {text} kept per CPU."
+        return typer.error(f'Could not resolve variable "{text}" from BTF', call.span, hint)
+    return t.PtrT(t.UINT64)
+
+
+def _per_cpu_address(target: Machine, name: bytes) -> int | None:
+    """Return where each CPU's copy of a variable is, before the CPU's offset is added."""
+    marks = ("__per_cpu_start", "__per_cpu_end", "__per_cpu_offset", name.decode("utf-8", "replace"))
+    start, end, offsets, address = map(target.symbol_address, marks)
+    if start is None or end is None or offsets is None or address is None or not start <= address < end:
+        return None
+    return address
+
+
+def _lower_per_cpu(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    b = low.b
+    machine = low.knowledge.target
+    address = _per_cpu_address(machine, low.typer.literal_string(call.args[0]) or b"")
+    offsets = machine.symbol_address("__per_cpu_offset")
+    assert address is not None and offsets is not None
+    if len(call.args) == 1:
+        cpu = b.resize(b.helper("get_smp_processor_id"), I64, signed=False)
+    else:
+        cpu = low.number(call.args[1])
+    there = b.compare("ult", cpu, b.i64(machine.possible_cpus))
+    place = b.element(b.const(Ptr(Space.KERNEL), offsets), b.select(there, cpu, b.i64(0)), 8)
+    return b.select(there, b.binary("add", b.load(I64, place), b.i64(address)), b.i64(0))
 
 
 # ---------------------------------------------------------------- is_err, container_of
@@ -171,6 +217,14 @@ KERNEL_FUNCTIONS = (
         _check_find,
         _lower_find,
         "bool find(@m, key, $v): whether there is an element; $v becomes its value",
+    ),
+    Function(
+        "percpu_kaddr",
+        1,
+        2,
+        _check_per_cpu,
+        _lower_per_cpu,
+        'uint64 * percpu_kaddr("symbol"[, cpu]): address of a CPU\'s copy of a variable; 0 if there is no such CPU',
     ),
     Function("is_err", 1, 1, _check_error, _lower_error, "bool is_err(p): whether a pointer of the kernel is an error"),
     Function(

@@ -9,6 +9,7 @@ from trapline.abi.number_names import ERRORS, SIGNALS, SYSCALLS, number_names
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.memory import pointer_of
+from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.tables import Function
 from trapline.ir import spec
 from trapline.ir.builder import Builder
@@ -174,23 +175,52 @@ def _check_memcmp(typer: ExpressionTyper, call: ast.Call) -> t.Type:
     return t.UNKNOWN if any(isinstance(kind, t.UnknownT) for kind in kinds) else t.INT32
 
 
-def _lower_memcmp(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
-    b = low.b
-    limit = min(_capacity(low, low.type(node)) for node in call.args[:2])
+def _check_memcmp_record(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    left, right = (t.decay(typer.type_of(node)) for node in call.args[:2])
+    typer.integer_of(call.args[2], "the size of memcmp_record()")
+    if isinstance(left, t.UnknownT) or isinstance(right, t.UnknownT):
+        return t.UNKNOWN
+    if promote(left, right) is None:
+        message = f"memcmp_record() cannot compare values of the types '{left}' and '{right}'"
+        return typer.error(message, call.args[1].span)
+    return t.INT32
+
+
+def _lower_memcmp_record(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    """Compare with a copy of the second record whose fields are ordered like those of the first."""
+    kind = promote(*(t.decay(low.type(node)) for node in call.args[:2]))
+    assert kind is not None
+    copies = []
+    for node in call.args[:2]:
+        copy = low.b.local(kind.size, "record", zero=True)
+        low.into(node, copy, kind)
+        copies.append(copy)
+    return _compare(low, call, copies, _most(low, call, kind.size))
+
+
+def _most(low: Lowerer, call: ast.Call, size: int) -> int:
+    """Return how many of `size` bytes a comparison may look at."""
     known = low.typer.constant(call.args[2])
-    if known is not None:
-        limit = max(0, min(limit, known))
+    return size if known is None else max(0, min(size, known))
+
+
+def _lower_memcmp(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    limit = _most(low, call, min(_capacity(low, low.type(node)) for node in call.args[:2]))
+    copies = []
+    for node in call.args[:2] if limit else ():
+        copy = low.b.local(limit, "bytes", zero=True)
+        low.b.copy(copy, _source(low, node), limit)
+        copies.append(copy)
+    return _compare(low, call, copies, limit)
+
+
+def _compare(low: Lowerer, call: ast.Call, copies: list[Op], limit: int) -> Op:
+    """Compare at most `limit` bytes, and at most as many as the third argument says."""
+    b = low.b
     result = b.variable(b.i32(0), "difference")
     if limit == 0:
         return b.load(I32, result)
-    count: Op = b.i64(limit)
-    if known is None:
-        count = low.number(call.args[2])
-    copies = []
-    for node in call.args[:2]:
-        copy = b.local(limit, "bytes", zero=True)
-        b.copy(copy, _source(low, node), limit)
-        copies.append(copy)
+    count = b.i64(limit) if low.typer.constant(call.args[2]) is not None else low.number(call.args[2])
     at = b.variable(b.i64(0), "at")
     head, more, body, same, differ, after = (
         b.new_block(n) for n in ("compare", "more", "bytes", "same", "differ", "compared")
@@ -249,6 +279,14 @@ def _print_name(low: Lowerer, call: ast.Call) -> tuple[Op, t.Type]:
 
 
 STRING_FUNCTIONS = (
+    Function(
+        "memcmp_record",
+        3,
+        3,
+        _check_memcmp_record,
+        _lower_memcmp_record,
+        "int32 memcmp_record(a, b, size): memcmp() of two records, the fields of both in the order of the first",
+    ),
     Function(
         "memcmp",
         3,

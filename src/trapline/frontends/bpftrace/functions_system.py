@@ -8,7 +8,7 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.formats import check_format, conversions
-from trapline.frontends.bpftrace.memory import pointer_of
+from trapline.frontends.bpftrace.memory import literal_text, pointer_of
 from trapline.frontends.bpftrace.tables import Function
 from trapline.ir import spec
 from trapline.ir.function import Op
@@ -55,6 +55,20 @@ def _check_signal(typer: ExpressionTyper, call: ast.Call) -> t.Type:
 def _signal_number(text: bytes) -> int | None:
     name = text.decode("ascii", "replace").removeprefix("SIG")
     return _SIGNALS.index(name) + 1 if name in _SIGNALS else None
+
+
+def _check_signal_number(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    text = literal_text(typer, call.args[0], "the name of a signal")
+    number = _signal_number(text or b"")
+    if number is not None:
+        return typer.type_as(call, number)
+    if text is not None:
+        typer.error(f"Invalid string for signal: {text.decode(errors='replace')}", call.span)
+    return t.UNKNOWN
+
+
+def _lower_signal_number(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    return low.value(low.typer.rewritten[call])
 
 
 def _lower_signal(low: Lowerer, call: ast.Call, target: Op | None) -> None:
@@ -224,6 +238,15 @@ SYSTEM_FUNCTIONS = (
         'void signal_thread(n | "NAME"): send a signal to the current thread',
         unsafe=True,
         needs="a probe that runs in the traced task",
+    ),
+    Function(
+        "__builtin_signal_num",
+        1,
+        1,
+        _check_signal_number,
+        _lower_signal_number,
+        '__builtin_signal_num("NAME"): the number of a signal',
+        when="compile",
     ),
     Function(
         "unwatch",

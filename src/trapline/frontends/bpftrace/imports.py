@@ -19,6 +19,13 @@ _LINKED = (".bpf.c", ".c", ".o")
 _KINDS = (".bt", ".h", *_LINKED)
 # Names that stand for the standard library, all of which is always there.
 _BUILT_IN = ("stdlib",)
+# What blocks may import for functions of the standard library; ours need nothing.
+_BLOCK_PARTS = """
+base.bpf.c map/map.bpf.c process/process.bpf.c stack/dwunwind.bpf.c stack/dwunwind_defs.h strings/errors.h
+strings/signal.h strings/strings.bpf.c strings/strings.h strings/syscall.h system/system.bpf.c task/task.bpf.c
+task/vma.bpf.c test/test.bpf.c usdt/usdt.bpf.c
+"""
+BLOCK_IMPORTS = frozenset(f"stdlib/{name}" for name in _BLOCK_PARTS.split())
 
 
 @record(frozen=True)

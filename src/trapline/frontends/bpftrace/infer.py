@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
+from trapline.frontends.bpftrace.imports import BLOCK_IMPORTS
 from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
 from trapline.frontends.bpftrace.infer_loops import check_for, check_unroll, check_while
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
@@ -126,7 +127,7 @@ class SiteTyper(ExpressionTyper):
                 node.span,
                 "unstable_import_statement=enable in the config block allows them.",
             )
-        else:
+        elif node.path not in BLOCK_IMPORTS:
             self.unsupported(f'import "{node.path}" inside a block is', node.span)
 
     def _choose(self, node: ast.If) -> None:

@@ -65,7 +65,12 @@ class ExpressionTyper(ComptimeTyper):
         found = self.enumerator(node.name)
         if found is not None:
             return found[1]
-        if node.name in self.knowledge.functions:
+        function = self.knowledge.functions.get(node.name)
+        if function is not None and function.most == 0:
+            if node not in self.rewritten:
+                self.rewritten[node] = ast.Call(node.span, node.name, ())
+            return self.type_of(self.rewritten[node])
+        if function is not None:
             return self.error(f"{node.name} is a function", node.span, f"Call it: {node.name}(…)")
         near = get_close_matches(node.name, self.knowledge.builtins, 1)
         hints = [f"Did you mean '{near[0]}'?"] if near else []

@@ -128,7 +128,7 @@ class Lowerer(LoopLowerer):
             self.jump_out(node)
         elif isinstance(node, ast.Return):
             self.leave(self.number(node.value) if node.value is not None else None)
-        else:
+        elif not isinstance(node, ast.Import):
             raise AssertionError(f"{type(node).__name__} was lowered")
 
     def _let(self, node: ast.Let) -> None:
