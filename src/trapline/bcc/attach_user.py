@@ -16,6 +16,7 @@ from trapline.errors import TraplineError
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import LinkHandle
+    from trapline.bcc.usdt_probes import ActiveProbe
     from trapline.engine.dynamic import DynamicProgram
 
 
@@ -23,7 +24,15 @@ class UserAttacher(Protocol):
     """Attaches loaded programs to user code; `trapline.engine.dynamic.DynamicObject` does."""
 
     def attach_uprobe(
-        self, program: DynamicProgram, path: str, offset: int, *, retprobe: bool = False, pid: int = -1
+        self,
+        program: DynamicProgram,
+        path: str,
+        offset: int,
+        *,
+        retprobe: bool = False,
+        pid: int = -1,
+        counter: int = 0,
+        cookie: int = 0,
     ) -> LinkHandle:
         """Attach to a place in a file, given by its offset in the file."""
 
@@ -97,6 +106,26 @@ class UserAttachments:
             raise attach_failure(error, fn_name, f"{kind} {path}:0x{offset:x}") from error
         self.probes.remove(key)
         self.probes.add(key, to_bytes(fn_name), link)
+
+    def attach_usdt(self, place: ActiveProbe) -> None:
+        """Attach a function to a place of a USDT probe."""
+        ProbeQuota.check(1)
+        function = self._programs.load(place.function, "KPROBE")
+        key = to_bytes(uprobe_event_name(place.path, place.offset, place.pid, retprobe=False))
+        if self.probes.has(key, function.name):
+            return
+        try:
+            link = self._attacher.attach_uprobe(
+                function.program,
+                place.path,
+                place.offset,
+                pid=place.pid,
+                counter=place.semaphore,
+                cookie=place.cookie,
+            )
+        except TraplineError as error:
+            raise attach_failure(error, place.function, f"USDT probe at {place.path}:0x{place.offset:x}") from error
+        self.probes.add(key, function.name, link)
 
     def detach(
         self,

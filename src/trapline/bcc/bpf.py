@@ -22,6 +22,7 @@ from trapline.bcc.ring import RingBuffers
 from trapline.bcc.sharing import PUBLISHED, check_scopes
 from trapline.bcc.table import Table, TableMaker
 from trapline.bcc.trace import TraceFields, TracePipe
+from trapline.bcc.usdt import attach_contexts, check_contexts, write_text
 from trapline.engine.dynamic import DynamicObject
 from trapline.engine.machine import machine
 from trapline.errors import PrivilegeError
@@ -43,10 +44,10 @@ class BPF(BPFProgType):
         text: the C text itself.
         debug: `DEBUG_LLVM_IR` and the like: print stages of the compilation to stderr.
         cflags: ``-D``, ``-I`` and other options for the C parser.
-        usdt_contexts: `USDT` objects; not offered yet.
+        usdt_contexts: `USDT` objects; their enabled probes are attached at once.
         allow_rlimit: accepted; the locked-memory limit is raised where the kernel counts BPF memory by it.
         device: network device for hardware offload; not offered.
-        attach_usdt_ignore_pid: see `usdt_contexts`.
+        attach_usdt_ignore_pid: attach the probes of `usdt_contexts` in every process.
 
     Raises:
         BccError: the text does not compile, or a function with a telling name cannot be loaded or attached.
@@ -82,8 +83,7 @@ class BPF(BPFProgType):
         device: Name | None = None,
         attach_usdt_ignore_pid: bool = False,
     ) -> None:
-        if usdt_contexts:
-            raise NotOfferedError("USDT probes are not offered yet", hint="attach_uprobe() works on any function")
+        contexts = check_contexts(usdt_contexts)
         if device is not None:
             raise NotOfferedError("offloading programs to a network device is not offered")
         if hdr_file and not os.path.isfile(to_text(hdr_file)):
@@ -91,7 +91,7 @@ class BPF(BPFProgType):
         self.debug = debug
         self.tables: dict[Any, Any] = {}
         self._closed = False
-        source = read_source(src_file, text)
+        source = read_source(src_file, text, write_text(contexts))
         result = compile_text(source, machine(), cflags, PUBLISHED.infos())
         check_scopes(result.tables.values())
         self._infos = result.tables
@@ -116,6 +116,7 @@ class BPF(BPFProgType):
         self._kernel = KernelAttachments(self._object, self._programs, self.get_kprobe_functions, self.get_tracepoints)
         self._user = UserAttachments(self._object, self._programs, machine())
         try:
+            attach_contexts(contexts, self._user.attach_usdt, ignore_pid=attach_usdt_ignore_pid)
             self._kernel.autoload(lambda name: to_text(self.fix_syscall_fnname(name)))
         except BaseException:
             self.cleanup()

@@ -37,22 +37,28 @@ def find_source_file(name: Name) -> str:
     raise BccError(f"Could not find file {path}", hint=f"looked in {os.getcwd()} and {os.path.dirname(beside)}")
 
 
-def read_source(src_file: Name, text: Name | None) -> Source:
+def read_source(src_file: Name, text: Name | None, readers: str = "") -> Source:
     """Return the C text of a `BPF` constructor call.
+
+    `readers` are functions that the text may call.  They stand behind it, so that its lines keep their numbers.
 
     Raises:
         BccError: neither is given, or the file cannot be read.
     """
     if text is not None:
-        return Source(TEXT_NAME, to_text(text))
+        return Source(TEXT_NAME, _join(to_text(text), readers))
     if not src_file:
         raise BccError("no C text: give BPF(text=…) or BPF(src_file=…)")
     path = find_source_file(src_file)
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return Source(path, file.read())
+            return Source(path, _join(file.read(), readers))
     except OSError as error:
         raise BccError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _join(text: str, readers: str) -> str:
+    return f"{text}\n{readers}" if readers else text
 
 
 def compile_text(

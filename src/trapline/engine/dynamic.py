@@ -256,8 +256,8 @@ class DynamicObject:
 
     # -- attaching
 
-    def _attach(self, program: DynamicProgram, attach: Attach, label: str) -> Link:
-        return self._loaded.attach(program.program, AttachPoint(attach, label))
+    def _attach(self, program: DynamicProgram, attach: Attach, label: str, cookie: int = 0) -> Link:
+        return self._loaded.attach(program.program, AttachPoint(attach, label, cookie))
 
     def attach_kprobe(self, program: DynamicProgram, function: str, *, offset: int = 0, retprobe: bool = False) -> Link:
         """Attach to a kernel function's entry (plus `offset`) or return; ``module:function`` narrows it to a module."""
@@ -281,11 +281,30 @@ class DynamicObject:
         return self._attach(program, TrampolineAttach(kind, function, module), f"{kind}:{function}")
 
     def attach_uprobe(
-        self, program: DynamicProgram, path: str, offset: int, *, retprobe: bool = False, pid: int = -1
+        self,
+        program: DynamicProgram,
+        path: str,
+        offset: int,
+        *,
+        retprobe: bool = False,
+        pid: int = -1,
+        counter: int = 0,
+        cookie: int = 0,
     ) -> Link:
-        """Attach to a place in a file, given by its offset in the file."""
-        attach = UprobeAttach(path, offset=offset, retprobe=retprobe, pid=pid)
-        return self._attach(program, attach, f"{'uretprobe' if retprobe else 'uprobe'}:{path}:0x{offset:x}")
+        """Attach to a place in a file, given by its offset in the file.
+
+        Args:
+            program: what runs there.
+            path: the file.
+            offset: the place.
+            retprobe: at the return of the function that starts there.
+            pid: only in this process; -1 for all.
+            counter: offset in the file of the place's reference counter (a USDT semaphore), 0 for none.
+            cookie: what ``bpf_get_attach_cookie`` returns there.
+        """
+        attach = UprobeAttach(path, offset=offset, retprobe=retprobe, pid=pid, ref_ctr_offset=counter)
+        label = f"{'uretprobe' if retprobe else 'uprobe'}:{path}:0x{offset:x}"
+        return self._attach(program, attach, label, cookie)
 
     def attach_perf_event(
         self,

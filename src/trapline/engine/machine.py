@@ -11,12 +11,14 @@ from trapline.abi.perf import PerfEventAttr
 from trapline.btf.types import Enum, Enum64, Struct, Union
 from trapline.errors import DecodeError, NoSuchProbeError
 from trapline.runtime.symbols import KernelSymbols, Symbol, UserSymbols
+from trapline.syscall.binaries import mapped_binaries
 from trapline.syscall.perf import open_perf_event
 from trapline.syscall.perfring import PerfRing
 from trapline.syscall.process import read_memory_maps
 from trapline.syscall.tracefs import tracefs_path
 
 if TYPE_CHECKING:
+    from trapline.engine.user_probes import UserProbe
     from trapline.kernel.target import LiveTarget
     from trapline.syscall.fd import Fd
 
@@ -138,6 +140,23 @@ class Machine:
                 if symbol == name and mapping.offset <= offset < mapping.offset + mapping.end - mapping.start:
                     return mapping.start + offset - mapping.offset
         return None
+
+    # -- USDT probes
+
+    def process_probes(self, pid: int) -> Sequence[UserProbe]:
+        """Return the USDT probes of all files that a process has mapped as code."""
+        return self._probes(mapped_binaries([pid]))
+
+    def file_probes(self, path: str) -> Sequence[UserProbe]:
+        """Return the USDT probes of a file."""
+        return self._probes([path])
+
+    def _probes(self, paths: Sequence[str]) -> Sequence[UserProbe]:
+        from trapline.engine.user_probes import read_user_probes
+
+        return read_user_probes(self.target.user_files, paths, self.target.arch.name)
+
+    # -- files
 
     def file_functions(self, path: str) -> Sequence[tuple[int, int, str]]:
         """Return (offset in the file, size in bytes, name) of the functions of an ELF file; nothing if it is none."""
