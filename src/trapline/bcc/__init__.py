@@ -20,6 +20,7 @@ from trapline.bcc.constants import (
     XDPFlags,
 )
 from trapline.bcc.importer import install
+from trapline.bcc.strcmp import StrcmpRewrite
 from trapline.bcc.symbols import SymbolCache
 from trapline.bcc.usdt import USDT, USDTException
 from trapline.bcc.utils import ArgString
@@ -40,6 +41,7 @@ __all__ = [
     "PerfHWConfig",
     "PerfSWConfig",
     "PerfType",
+    "StrcmpRewrite",
     "SymbolCache",
     "USDTException",
     "XDPAction",

@@ -8,7 +8,19 @@ import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
+from trapline.bcc.strcmp import StrcmpRewrite
+
 FILESYSTEMENCODING = sys.getfilesystemencoding()
+
+__all__ = [
+    "ArgString",
+    "StrcmpRewrite",
+    "detect_language",
+    "get_online_cpus",
+    "get_possible_cpus",
+    "parse_cpu_list",
+    "printb",
+]
 
 _CPU = Path("/sys/devices/system/cpu")
 

@@ -10,6 +10,7 @@ from trapline.bcc.names import (
     uprobe_event_name,
 )
 from trapline.bcc.probes import filter_kprobe_functions, filter_tracepoints, generate_auto_includes
+from trapline.bcc.strcmp import StrcmpRewrite
 from trapline.bcc.utils import ArgString, parse_cpu_list, printb
 
 
@@ -103,3 +104,19 @@ def test_find_binary_in_path(tmp_path, monkeypatch):
     tool.chmod(0o755)
     assert find_binary("mytool") == str(tool)
     assert find_binary(str(tmp_path / "none")) is None
+
+
+def test_strcmp_becomes_a_function_that_reads_where_the_pointer_leads():
+    done = StrcmpRewrite.rewrite_expr('(STRCMP("ab", arg1)) && STRCMP("c)", $retval)', False, "", {"arg1"}, "/**/", 3)
+    assert done["expr"] == '(streq_3("ab", arg1)) && streq_4("c)", $retval)'
+    assert done["probeid"] == 5
+    first, second = done["streq_functions"].split("streq_4")
+    assert first.startswith("/**/")
+    assert 'needle[] = "ab";' in first and "probe_read_user(" in first
+    assert 'needle[] = "c)";' in second and "probe_read_kernel(" in second
+
+
+def test_strcmp_takes_bytes_and_reads_user_memory_for_user_probes():
+    done = StrcmpRewrite.rewrite_expr('STRCMP("{0x17, 0}", arg1)', True, "c", (), "", 0)
+    assert "needle[] = {0x17, 0};" in done["streq_functions"]
+    assert "probe_read_user(" in done["streq_functions"]

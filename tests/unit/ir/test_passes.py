@@ -166,6 +166,19 @@ def test_copies_from_btf_typed_memory_become_probe_reads() -> None:
     assert helpers(spec) == ["probe_read_kernel"]
 
 
+@pytest.mark.parametrize(
+    ("type", "expected"),
+    [("TRACEPOINT", ["get_prandom_u32", "probe_read_kernel"]), ("PERF_EVENT", ["get_prandom_u32"])],
+)
+def test_the_context_is_read_at_a_computed_place_where_it_is_memory(type, expected):
+    b = Builder("p")
+    index = b.binary("and", b.helper("get_prandom_u32"), b.i64(7))
+    b.load(I64, b.element(b.offset(b.context, 32), b.i64(2), 1))  # a constant place
+    b.ret(b.load(I64, b.element(b.offset(b.context, 32), index, 1)))
+    spec = passes.run(module(b.finish(), type=type))
+    assert helpers(spec) == expected
+
+
 @pytest.mark.parametrize("space", [Space.KERNEL, Space.USER, Space.UNKNOWN, Space.BTF, Space.CTX])
 def test_a_store_to_foreign_memory_is_the_users_mistake(space: Space) -> None:
     b = Builder("p")

@@ -7,7 +7,9 @@ kernel zeroes when the address cannot be read::
                                                        %3: i32 = load %0
 
 Copies from there, and from BTF-typed memory (a wide copy would cross fields, which the verifier forbids), become one
-probe read into their target.  A store through such a pointer is the user's mistake and is reported.
+probe read into their target.  So does a load from a computed place of the context, where the context is memory: the
+verifier allows constant places only, and whether a loop is unrolled is not ours to promise.  A store through such a
+pointer is the user's mistake and is reported.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ READERS = {
     Space.BTF: "probe_read_kernel",
 }
 _STACK = Ptr(Space.STACK)
+# Programs whose context lies in memory as they see it; the accesses of others are rewritten by the kernel.
+_CONTEXT_IN_MEMORY = frozenset({"KPROBE", "TRACEPOINT", "RAW_TRACEPOINT", "TRACING", "LSM"})
 _WHERE = {
     Space.KERNEL: "kernel memory",
     Space.USER: "user memory",
@@ -44,12 +48,12 @@ def read_indirect(module: ModuleSpec) -> None:
     source = Source(module.source_name, module.source_text)
     for program in module.programs:
         for function in (program.function, *program.subprograms):
-            _rewrite(function, diagnostics, source)
+            _rewrite(function, program.type in _CONTEXT_IN_MEMORY, diagnostics, source)
     if diagnostics.errors:
         raise SemanticError(diagnostics.items)
 
 
-def _rewrite(function: f.Function, diagnostics: Diagnostics, source: Source) -> None:
+def _rewrite(function: f.Function, memory_context: bool, diagnostics: Diagnostics, source: Source) -> None:
     # A value is taken out of the variable right after the call that fills it, so that all reads share one.
     buffer: f.Local | None = None
     for block in function.blocks:
@@ -57,6 +61,8 @@ def _rewrite(function: f.Function, diagnostics: Diagnostics, source: Source) -> 
         for op in block.ops:
             if isinstance(op, f.Load):
                 space = _space(op.pointer)
+                if space is Space.CTX and memory_context and _is_computed(op.pointer):
+                    space = Space.KERNEL
                 if space in READERS and space is not Space.BTF:
                     if buffer is None:
                         buffer = f.Local(_STACK, 8, name="read", scratch=False)
@@ -83,6 +89,22 @@ def _rewrite(function: f.Function, diagnostics: Diagnostics, source: Source) -> 
 
 def _space(pointer: f.Op) -> Space:
     return pointer.type.space if isinstance(pointer.type, Ptr) else Space.UNKNOWN
+
+
+def _is_computed(pointer: f.Op) -> bool:
+    """Whether a pointer is a base plus something that only the running program knows."""
+    while True:
+        if isinstance(pointer, f.Offset):
+            index = pointer.index
+            while isinstance(index, f.Convert):
+                index = index.value
+            if index is not None and not isinstance(index, f.Const):
+                return True
+            pointer = pointer.pointer
+        elif isinstance(pointer, f.Convert) and pointer.operation == "space":
+            pointer = pointer.value
+        else:
+            return False
 
 
 def _probe_read(helper: str, target: f.Op, size: int, pointer: f.Op, span: f.SpanT | None) -> list[f.Op]:
