@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from tools.develop import demo, environment, suite
@@ -24,6 +25,8 @@ def main() -> int:
     test.add_argument("--no-host", action="store_true", help="only the guests")
     test.add_argument("--no-guests", action="store_true", help="only the checks and the tests on the host")
     options = parser.parse_args()
+    # A shell starts what runs in the background deaf to Ctrl-C; the examples and tests are ended with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if options.task == "setup":
             environment.set_up(environment.TEST)
