@@ -19,13 +19,13 @@ from trapline.bcc.perf import PerfBuffers
 from trapline.bcc.probes import generate_auto_includes
 from trapline.bcc.programs import Function, Programs
 from trapline.bcc.ring import RingBuffers
-from trapline.bcc.sharing import PUBLISHED, check_scopes
+from trapline.bcc.sharing import PUBLISHED
 from trapline.bcc.table import Table, TableMaker
 from trapline.bcc.trace import TraceFields, TracePipe
 from trapline.bcc.usdt import attach_contexts, check_contexts, write_text
 from trapline.engine.dynamic import DynamicObject
 from trapline.engine.machine import machine
-from trapline.errors import PrivilegeError
+from trapline.errors import KernelError, PrivilegeError
 
 if TYPE_CHECKING:
     from trapline.bcc.programs import Function as LoadedFunction
@@ -93,17 +93,19 @@ class BPF(BPFProgType):
         self._closed = False
         source = read_source(src_file, text, write_text(contexts))
         result = compile_text(source, machine(), cflags, PUBLISHED.infos())
-        check_scopes(result.tables.values())
         self._infos = result.tables
         try:
             self._object = DynamicObject(
                 result.module,
                 machine(),
                 externs={name: PUBLISHED.handle(name) for name, i in result.tables.items() if i.scope == "extern"},
+                pins={name: info.pinned for name, info in result.tables.items() if info.scope == "pinned"},
                 dump=stage_printer(debug),
             )
         except PrivilegeError as error:
             raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
+        except KernelError as error:
+            raise LoadError(f"Failed to create tables: {error.message}", hint=error.hint) from error
         atexit.register(self.cleanup)
         for name, info in result.tables.items():
             if info.scope in ("public", "shared"):

@@ -12,10 +12,15 @@ from types import ModuleType
 # What scripts import → the module that is it.
 ALIASES = {
     "bcc": "trapline.bcc",
-    "bcc.table": "trapline.bcc.table",
-    "bcc.utils": "trapline.bcc.utils",
+    "bcc.containers": "trapline.bcc.containers",
+    "bcc.exec": "trapline.bcc.exec",
     "bcc.perf": "trapline.bcc.perf_events",
+    "bcc.syscall": "trapline.bcc.syscall",
+    "bcc.table": "trapline.bcc.table",
     "bcc.tcp": "trapline.bcc.tcp",
+    "bcc.usdt": "trapline.bcc.usdt",
+    "bcc.utils": "trapline.bcc.utils",
+    "bcc.version": "trapline.bcc.version",
 }
 _PREFIX = "bcc."
 

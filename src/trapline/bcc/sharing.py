@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trapline.bcc.failures import NotOfferedError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -42,13 +40,3 @@ class PublishedTables:
 
 
 PUBLISHED = PublishedTables()
-
-
-def check_scopes(infos: Iterable[TableInfo]) -> None:
-    """Raise `NotOfferedError` for tables of a scope that is not offered (pinned ones)."""
-    for info in infos:
-        if info.scope == "pinned":
-            raise NotOfferedError(
-                f"table {info.name} is pinned at {info.pinned}: pinned tables are not offered yet",
-                hint="declare it without pinning, or share it inside the process with BPF_TABLE_PUBLIC",
-            )

@@ -90,7 +90,44 @@ class CgroupArray(ArrayBase):
 
 
 class FdArray(ArrayBase):
-    """Arrays of descriptors that only the program reads (``DEVMAP``, ``CPUMAP``, ``XSKMAP``, maps of maps)."""
+    """Arrays of numbers that the kernel takes for objects; takes whatever has an ``fd`` or a ``map_fd``, too."""
+
+    def encode_leaf(self, leaf: Any) -> bytes:
+        """Return a leaf's bytes."""
+        return super().encode_leaf(_descriptor(leaf))
+
+    def __iter__(self) -> Iterator[Any]:
+        for key in super().__iter__():
+            if self.handle.lookup(self.encode_key(key)) is not None:
+                yield key
+
+
+class DevMap(FdArray):
+    """``BPF_DEVMAP``: numbers of network devices."""
+
+
+class CpuMap(FdArray):
+    """``BPF_CPUMAP``: sizes of the CPUs' queues."""
+
+
+class XskMap(FdArray):
+    """``BPF_XSKMAP``: descriptors of AF_XDP sockets."""
+
+
+class MapInMapArray(FdArray):
+    """``BPF_ARRAY_OF_MAPS``: takes descriptors of maps and tables."""
+
+
+class MapInMapHash(HashTable):
+    """``BPF_HASH_OF_MAPS``: takes descriptors of maps and tables."""
+
+    def encode_leaf(self, leaf: Any) -> bytes:
+        """Return a leaf's bytes."""
+        return super().encode_leaf(_descriptor(leaf))
+
+
+def _descriptor(leaf: Any) -> Any:
+    return getattr(leaf, "map_fd", getattr(leaf, "fd", leaf))
 
 
 class LpmTrie(TableBase):

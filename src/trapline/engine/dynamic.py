@@ -26,6 +26,7 @@ from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.object import LoadedObject
+from trapline.kernel.pinned import open_pinned_map
 from trapline.kernel.program import Program
 from trapline.records import replace
 from trapline.source import Source
@@ -168,6 +169,7 @@ class DynamicObject:
         module: what a front end made; its programs need no attach points.
         machine: the running kernel.
         externs: maps of other objects, by the name under which this one uses them.
+        pins: paths in bpffs of maps that are opened there, or created and pinned there.
         dump: receives the compiler's stages.
 
     Raises:
@@ -180,6 +182,7 @@ class DynamicObject:
         machine: Machine,
         *,
         externs: Mapping[str, DynamicMap] | None = None,
+        pins: Mapping[str, str] | None = None,
         dump: Dump | None = None,
     ) -> None:
         from trapline.codegen import compile_module
@@ -202,7 +205,8 @@ class DynamicObject:
                 if spec.name in externs:
                     self.maps[spec.name] = externs[spec.name]
                 else:
-                    created = Map.create(spec)
+                    path = (pins or {}).get(spec.name)
+                    created = open_pinned_map(spec, path) if path else Map.create(spec)
                     self._loaded.maps[spec.name] = created
                     self.maps[spec.name] = DynamicMap(created)
         except BaseException:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from trapline.abi import bpf as abi
 from trapline.errors import ClosedError, FeatureMissingError, KernelError, MapError, PrivilegeError
 from trapline.ir.spec import MapSpec
+from trapline.kernel.storage_types import STORAGE_TYPES, load_storage_types
 from trapline.records import replace
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
@@ -59,6 +60,7 @@ class Map:
             raise ValueError(f"unknown map type {spec.type!r}")
         spec = _complete(spec)
         inner = cls.create(spec.inner) if spec.inner is not None else None
+        types = load_storage_types(spec) if spec.type in STORAGE_TYPES else None
         try:
             fd = bpf.create_map(
                 number,
@@ -68,11 +70,15 @@ class Map:
                 spec.flags,
                 spec.name.lstrip("@."),
                 inner.fileno() if inner is not None else -1,
+                None if types is None else (types[0].fileno(), types[1], types[2]),
             )
         except KernelError as error:
             if inner is not None:
                 inner.close()
             raise _explain_creation(spec, error.errno) from None
+        finally:
+            if types is not None:
+                types[0].close()
         result = cls(spec, fd)
         result._inner = inner
         try:

@@ -95,8 +95,9 @@ def create_map(
     flags: int = 0,
     name: str = "",
     inner_fd: int = -1,
+    btf: tuple[int, int, int] | None = None,
 ) -> Fd:
-    """BPF_MAP_CREATE.
+    """BPF_MAP_CREATE; `btf` is the descriptor of the map's types and the ids of key and value.
 
     Raises:
         KernelError: the kernel refused; EPERM without CAP_BPF, E2BIG or ENOMEM when it is too large.
@@ -105,6 +106,8 @@ def create_map(
     if inner_fd >= 0:
         attr.u32(20, inner_fd)
     attr.name(28, name)
+    if btf is not None:
+        attr.u32(48, btf[0]).u32(52, btf[1]).u32(56, btf[2])
     return Fd(_checked(abi.BPF_MAP_CREATE, attr, f"cannot create map {name}"), f"map {name}")
 
 
@@ -437,6 +440,11 @@ def open_by_id(command: int, number: int) -> Fd | None:
 def pin_object(fd: int, path: str) -> int:
     """BPF_OBJ_PIN: give an object a name in bpffs, which keeps it; return 0 or ``-errno``."""
     return bpf(abi.BPF_OBJ_PIN, Attr(16).text(0, path).u32(8, fd))
+
+
+def get_object(path: str) -> int:
+    """BPF_OBJ_GET: open an object by its name in bpffs; descriptor or ``-errno``."""
+    return bpf(abi.BPF_OBJ_GET, Attr(16).text(0, path))
 
 
 def read_btf_name(fd: int) -> str:
