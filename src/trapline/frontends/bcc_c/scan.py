@@ -17,6 +17,7 @@ _TYPEDEF_NAME = re.compile(r"\btypedef\b[^;{}]*?(\w+)\s*(?:\[[^\]]*\]\s*)?;")
 _TYPEDEF_RECORD = re.compile(r"\}\s*(?:__attribute__\s*\(\(.*?\)\)\s*)?(\w+)\s*;")
 _ENUM = re.compile(r"\benum\b\s*\w*\s*\{([^}]*)\}")
 _MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
+_UNDEFINED = re.compile(r"^[ \t]*#[ \t]*undef[ \t]+(\w+)", re.MULTILINE)
 _LICENSE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+BPF_LICENSE[ \t]+(.+)$", re.MULTILINE)
 _FUNCTION = re.compile(r"\b(\w+)\s*\([^;{}]*\)\s*\{")
 _TABLE = re.compile(r"\b(BPF_\w+)\s*\(([^;{}]*)\)\s*;")
@@ -42,7 +43,7 @@ class TextScan:
         identifiers: every identifier outside comments and strings.
         includes: names of its ``#include`` lines that the kernel (or C) provides, to be empty files.
         tracepoints: (category, event) of the tracepoint structs that it uses.
-        defined: tags, typedefs, enumerators and macros that it defines itself.
+        defined: tags, typedefs, enumerators and macros that it defines itself, in place of the kernel's.
         license: what ``#define BPF_LICENSE`` says, GPL by default.
         globals: maps and functions that it defines; a type of the kernel may have the same name.
     """
@@ -67,7 +68,8 @@ def scan_text(text: str) -> TextScan:
     defined |= set(_TYPEDEF_NAME.findall(plain)) | set(_TYPEDEF_RECORD.findall(plain))
     for body in _ENUM.findall(plain):
         defined |= {item.split("=")[0].strip() for item in body.split(",")} - {""}
-    macros = frozenset(_MACRO.findall(plain))
+    # What is undefined was the kernel's, and is used before: #undef X, #define X 32.
+    macros = frozenset(_MACRO.findall(plain)) - frozenset(_UNDEFINED.findall(plain))
     tracepoints = dict.fromkeys(_TRACEPOINT.findall(plain))
     tracepoints.update(dict.fromkeys(_TRACEPOINT_STRUCT.findall(plain)))
     tracepoints.pop(("raw", ""), None)

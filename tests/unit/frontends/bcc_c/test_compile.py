@@ -370,3 +370,16 @@ def test_very_deep_expressions_are_refused() -> None:
 def test_long_sums_are_fine() -> None:
     text = f"int probe(void *ctx) {{ u64 x = bpf_ktime_get_ns(); return {' + '.join(['x'] * 400)}; }}"
     assert sum(isinstance(op, f.Binary) for op in program(text).function.ops()) == 399
+
+
+def test_a_macro_of_the_kernel_that_the_text_redefines_is_there_before() -> None:
+    text = """
+    enum { KERNEL_LENGTH = NAME_MAX };
+    #undef NAME_MAX
+    #define NAME_MAX KERNEL_LENGTH
+    struct key_t { char name[NAME_MAX]; };
+    BPF_HASH(names, struct key_t);
+    int f(void *ctx) { return 0; }
+    """
+    key = compile_text(text).tables["names"].key
+    assert key is not None and key.size == 255
