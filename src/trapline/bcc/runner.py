@@ -9,6 +9,7 @@ import types
 from collections.abc import Sequence
 
 from trapline.bcc.importer import install
+from trapline.bcc.shell import other_interpreter, run_shell_script
 from trapline.errors import InternalError, TraplineError
 
 USAGE = "usage: trapline bcc SCRIPT.py [ARGUMENT...]"
@@ -22,6 +23,8 @@ def run_script(arguments: Sequence[str]) -> None:
     propagate.  Their traceback starts in the script; errors that trapline made are shown as a message only, and an
     interrupt that came while trapline waited for output is not shown.
 
+    A script of another interpreter (``#!/bin/bash``) replaces this process; see `trapline.bcc.shell`.
+
     Args:
         arguments: the script's path and its arguments.
 
@@ -32,8 +35,10 @@ def run_script(arguments: Sequence[str]) -> None:
     try:
         with io.open_code(os.path.abspath(path)) as file:
             text = file.read()
+        if (interpreter := other_interpreter(text)) is not None:
+            run_shell_script(interpreter, arguments)
     except OSError as error:
-        raise TraplineError(f"cannot read the script {path}: {error.strerror}", hint=USAGE) from None
+        raise TraplineError(f"cannot run the script {path}: {error.strerror}", hint=USAGE) from None
     sys.excepthook = show_exception
     sys.argv[:] = list(arguments)
     # The directory of the script, links followed, comes first, in place of the directory of our own command.

@@ -94,7 +94,7 @@ def test_exit_handlers_run(script):
 def test_missing_script(tmp_path):
     done = run(tmp_path / "none.py")
     assert done.returncode == 1
-    assert done.stderr.startswith("ERROR: cannot read the script ")
+    assert done.stderr.startswith("ERROR: cannot run the script ")
     assert "Traceback" not in done.stderr
 
 
@@ -125,3 +125,19 @@ def test_an_interrupt_while_waiting_is_silent(script):
     )
     done = run(path)
     assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")
+
+
+def test_a_shell_script_runs_python_scripts_with_trapline(script, tmp_path):
+    script("#! /usr/bin/python3\nimport sys, bcc\nprint(bcc.__name__, sys.argv[1:])\n").chmod(0o755)
+    shell = tmp_path / "wrapper"
+    shell.write_text('#!/bin/bash\nlib=$(dirname $0)\n$lib/script.py -l java "$@"\npython3 -c "print(1)"\n')
+    done = run(shell, "a b")
+    assert (done.stdout, done.stderr) == ("trapline.bcc ['-l', 'java', 'a b']\n1\n", "")
+
+
+def test_a_script_without_its_interpreter_is_one_message(tmp_path):
+    shell = tmp_path / "wrapper"
+    shell.write_text("#!/no/such/shell\n")
+    done = run(shell)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ERROR: cannot run the script")
