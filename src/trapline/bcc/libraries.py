@@ -22,7 +22,8 @@ def find_library(name: str, pid: int = 0) -> str | None:
         pid: a process whose mappings are searched first; 0 or less for none.
     """
     if "/" in name:
-        return name if os.path.exists(name) else None
+        seen = as_seen_by(name, pid) if pid > 0 else name
+        return seen if os.path.exists(seen) else None
     pattern = _pattern(name)
     if pid > 0:
         mapped = _find_mapped(pattern, pid)
@@ -47,11 +48,16 @@ def _find_mapped(pattern: re.Pattern[str], pid: int) -> str | None:
         return None
     for path in sorted(paths):
         if pattern.fullmatch(os.path.basename(path)):
-            inside = f"/proc/{pid}/root{path}"
-            # The same file is better known by its own path.
-            same = os.path.exists(path) and os.path.exists(inside) and os.path.samefile(path, inside)
-            return path if same else inside
+            return as_seen_by(path, pid)
     return None
+
+
+def as_seen_by(path: str, pid: int) -> str:
+    """Return a path of ours to what process `pid` calls `path`: its own path where that is the same file."""
+    inside = f"/proc/{pid}/root{path}"
+    if path.startswith("/proc/") or not path.startswith("/") or not os.path.exists(inside):
+        return path
+    return path if os.path.exists(path) and os.path.samefile(path, inside) else inside
 
 
 def find_binary(name: str, pid: int = -1) -> str | None:

@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 from trapline.bcc.attach import probe_limit
 from trapline.bcc.failures import NotOfferedError
+from trapline.bcc.libraries import find_binary
 from trapline.bcc.libraries import find_library as find_library_path
 from trapline.bcc.names import Name, find_syscall_prefix, fix_syscall_name, to_bytes, to_text
 from trapline.bcc.probes import filter_kprobe_functions, filter_tracepoints
-from trapline.bcc.symbols import KERNEL_PID, SymbolCache, format_symbol, is_build_id
+from trapline.bcc.symbols import KERNEL_PID, SymbolCache, format_symbol, is_build_id, resolve_build_id
 from trapline.engine.machine import machine
 from trapline.errors import TraplineError
 
@@ -122,17 +123,22 @@ def sym(addr: Any, pid: int, show_module: bool = False, show_offset: bool = Fals
     """Return the name of an address of a process.
 
     Args:
-        addr: the address.
+        addr: the address, or an element of a stack with build ids (see `add_module`).
         pid: the process; -1 for the kernel.
         show_module: append the file's (or kernel module's) name in brackets.
         show_offset: append the bytes from the symbol's start, in hexadecimal.
-        demangle: accepted; C++ names stay mangled.
+        demangle: show C++ names as they are written.
 
     Returns:
         The name; ``[unknown]`` where there is none.
     """
     if is_build_id(addr):
-        raise NotOfferedError("symbols by build id are not offered yet", hint="use BPF_STACK_TRACE without build ids")
+        return format_symbol(
+            lambda entry: _readable(resolve_build_id(machine(), entry), demangle),
+            addr,
+            show_module=show_module,
+            show_offset=show_offset,
+        )
     cache = symbol_cache(pid)
     return format_symbol(
         lambda address: cache.resolve(address, demangle), addr, show_module=show_module, show_offset=show_offset
@@ -149,9 +155,24 @@ def ksymname(name: Name) -> int:
     return symbol_cache(KERNEL_PID).resolve_name(None, name)
 
 
-def add_module(modname: Name) -> NoReturn:
-    """Raise: the cache of modules by build id is not offered yet."""
-    raise NotOfferedError(f"symbols by build id are not offered yet ({to_text(modname)})")
+def _readable(found: tuple[bytes | None, int, bytes | None], demangle: bool) -> tuple[bytes | None, int, bytes | None]:
+    name, offset, module = found
+    if name is not None and demangle:
+        name = to_bytes(machine().demangle(to_text(name)))
+    return name, offset, module
+
+
+def add_module(modname: Name) -> int:
+    """Remember a program or library by its build id, so that `sym` resolves stacks with build ids in it.
+
+    Args:
+        modname: a path, or the short name of a library (``c``).
+
+    Returns:
+        0, or -1 for a file that cannot be read or has no build id.
+    """
+    path = find_binary(to_text(modname))
+    return -1 if path is None or machine().add_build_id(path) is None else 0
 
 
 def get_user_functions_and_addresses(name: Name, sym_re: Name) -> list[tuple[bytes, int]]:

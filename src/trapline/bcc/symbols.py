@@ -44,6 +44,12 @@ class SymbolSource(Protocol):
     def user_address(self, name: str, module: str, pid: int) -> int | None:
         """Return the address of a symbol of a file mapped in a process."""
 
+    def user_place(self, address: int, pid: int) -> tuple[str, int] | None:
+        """Return the file that an address of a process is mapped from, and the offset in it."""
+
+    def demangle(self, name: str) -> str:
+        """Return the readable form of a C++ symbol."""
+
 
 class SymbolCache:
     """Symbols of one process, or of the kernel (pid -1).
@@ -58,19 +64,26 @@ class SymbolCache:
         self._source: SymbolSource = machine() if source is None else source
 
     def resolve(self, addr: int, demangle: bool = True) -> tuple[bytes | None, int, bytes | None]:
-        """Return (name, offset into it, module) of an address; (``None``, address, ``None``) when it is unknown.
+        """Return (name, offset into it, module) of an address.
 
-        C++ names stay mangled, whatever `demangle` says.
+        Where no function is, the name is ``None`` and the offset is in the file; where no file is, (``None``, address,
+        ``None``).
+
+        Args:
+            addr: the address.
+            demangle: show C++ names as they are written.
         """
         if self.pid == KERNEL_PID:
             found = self._source.kernel_symbol(addr)
-            module = (found.module or "kernel") if found else ""
-        else:
-            found = self._source.user_symbol(addr, self.pid)
-            module = found.module if found else ""
+            return (
+                (None, addr, None) if found is None else (to_bytes(found.name), found.offset, _module(found, "kernel"))
+            )
+        found = self._source.user_symbol(addr, self.pid)
         if found is None:
-            return None, addr, None
-        return to_bytes(found.name), found.offset, to_bytes(module) if module else None
+            place = self._source.user_place(addr, self.pid)
+            return (None, addr, None) if place is None else (None, place[1], to_bytes(place[0]))
+        name = self._source.demangle(found.name) if demangle else found.name
+        return to_bytes(name), found.offset, _module(found, "", self.pid)
 
     def resolve_name(self, module: Name | None, name: Name) -> int:
         """Return the address of a symbol, -1 when there is none."""
@@ -81,9 +94,35 @@ class SymbolCache:
         return -1 if found is None else found
 
 
+def _module(symbol: FoundSymbol, default: str, pid: int = 0) -> bytes | None:
+    # BCC names code of a just-in-time compiler by the file that tells its names.
+    module = f"/tmp/perf-{pid}.map" if symbol.module == "[jit]" else symbol.module or default
+    return to_bytes(module) if module else None
+
+
+def resolve_build_id(source: BuildIdSource, entry: Any) -> tuple[bytes | None, int, bytes | None]:
+    """Return (name, offset into it, module) of an element of a stack with build ids, as `SymbolCache.resolve` does.
+
+    Args:
+        source: knows the files that ``BPF.add_module`` was given.
+        entry: a ``struct bpf_stack_build_id``: `status`, `build_id`, and `offset` in the file.
+    """
+    found = source.build_id_symbol(bytes(entry.build_id).hex(), entry.offset)
+    if found is None:
+        return None, entry.offset, None
+    return to_bytes(found.name) if found.name else None, found.offset, to_bytes(found.module)
+
+
+class BuildIdSource(Protocol):
+    """Finds symbols by build ids; `trapline.engine.machine.Machine` does."""
+
+    def build_id_symbol(self, build_id: str, offset: int) -> FoundSymbol | None:
+        """Return the symbol at an offset of the file with a build id; with an empty name where there is none."""
+
+
 def format_symbol(
-    resolve: Callable[[int], tuple[bytes | None, int, bytes | None]],
-    addr: int,
+    resolve: Callable[[Any], tuple[bytes | None, int, bytes | None]],
+    addr: Any,
     *,
     show_module: bool,
     show_offset: bool,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from trapline.abi.elf import Elf
 from trapline.abi.perf import PerfEventAttr
 from trapline.btf.types import Enum, Enum64, Struct, Union
-from trapline.errors import DecodeError, NoSuchProbeError
-from trapline.runtime.symbols import KernelSymbols, Symbol, UserSymbols
-from trapline.syscall.binaries import mapped_binaries
+from trapline.engine.user_symbols import make_user_symbols, read_file_functions
+from trapline.errors import NoSuchProbeError
+from trapline.runtime.symbols import KernelSymbols, Symbol, SymbolTable, UserSymbols
+from trapline.syscall.binaries import mapped_binaries, process_root
 from trapline.syscall.perf import open_perf_event
 from trapline.syscall.perfring import PerfRing
 from trapline.syscall.process import read_memory_maps
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from trapline.engine.user_probes import UserProbe
     from trapline.kernel.target import LiveTarget
     from trapline.syscall.fd import Fd
-
-_STT_FUNC = (2, 10)  # STT_FUNC, STT_GNU_IFUNC
 
 
 class Machine:
@@ -119,11 +117,15 @@ class Machine:
 
     @cached_property
     def _user_symbols(self) -> UserSymbols:
-        return UserSymbols(self.file_functions)
+        return make_user_symbols(lambda: self.target.user_files, {"cpp_demangle": False, "show_debug_info": False})
 
     def user_symbol(self, address: int, pid: int) -> Symbol | None:
-        """Return the symbol that covers an address of a process."""
+        """Return the symbol that covers an address of a process; C++ names as they are in the file."""
         return self._user_symbols.find(address, pid)
+
+    def user_place(self, address: int, pid: int) -> tuple[str, int] | None:
+        """Return (file, offset in it) that an address of a process is mapped from; the file as the process calls it."""
+        return self._user_symbols.place(address, pid)
 
     def user_address(self, name: str, module: str, pid: int) -> int | None:
         """Return where a function of a file is mapped in a process, ``None`` if it is not.
@@ -133,13 +135,53 @@ class Machine:
             module: the file's path; empty for any file of the process.
             pid: the process.
         """
+        root = process_root(pid)
         for mapping in read_memory_maps(pid):
             if not mapping.executable or mapping.path[:1] != "/" or (module and mapping.path != module):
                 continue
-            for offset, _, symbol in self.file_functions(mapping.path):
+            for offset, _, symbol in self.file_functions(root + mapping.path):
                 if symbol == name and mapping.offset <= offset < mapping.offset + mapping.end - mapping.start:
                     return mapping.start + offset - mapping.offset
         return None
+
+    def demangle(self, name: str) -> str:
+        """Return the readable form of a C++ symbol; any other name as it is."""
+        return self.target.user_files.demangle(name)
+
+    def add_build_id(self, path: str) -> str | None:
+        """Remember a file by its build id, for `build_id_symbol`; return the id, ``None`` for a file without one."""
+        binary = self.target.user_files.open(path)
+        build_id = binary.debug_link.build_id if binary is not None else ""
+        if build_id:
+            self._build_ids[build_id] = path
+        return build_id or None
+
+    def build_id_symbol(self, build_id: str, offset: int) -> Symbol | None:
+        """Return the symbol at an offset of a file that `add_build_id` has seen.
+
+        Args:
+            build_id: in hexadecimal.
+            offset: bytes from the start of the file.
+
+        Returns:
+            ``None`` for a file that is not known; a symbol without name where no function is.
+        """
+        path = self._build_ids.get(build_id)
+        if path is None:
+            return None
+        if path not in self._build_id_tables:
+            self._build_id_tables[path] = SymbolTable(
+                (o, size, name, path) for o, size, name in self.file_functions(path)
+            )
+        return self._build_id_tables[path].find(offset) or Symbol("", offset, path)
+
+    @cached_property
+    def _build_ids(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _build_id_tables(self) -> dict[str, SymbolTable]:
+        return {}
 
     # -- USDT probes
 
@@ -159,14 +201,11 @@ class Machine:
     # -- files
 
     def file_functions(self, path: str) -> Sequence[tuple[int, int, str]]:
-        """Return (offset in the file, size in bytes, name) of the functions of an ELF file; nothing if it is none."""
-        if path not in self._file_functions:
-            self._file_functions[path] = _read_functions(path)
-        return self._file_functions[path]
+        """Return (offset in the file, size in bytes, name) of the functions of an ELF file; nothing if it is none.
 
-    @cached_property
-    def _file_functions(self) -> dict[str, list[tuple[int, int, str]]]:
-        return {}
+        Those of its separate debug file too, if it is stripped.
+        """
+        return read_file_functions(self.target.user_files, path)
 
     def file_offset(self, path: str, address: int) -> int:
         """Return the offset in the file of a virtual address of an ELF file.
@@ -174,38 +213,11 @@ class Machine:
         Raises:
             NoSuchProbeError: the file is no ELF file, or the address is not in it.
         """
-        elf = _open_elf(path)
-        offset = elf.file_offset(address) if elf is not None else None
+        binary = self.target.user_files.open(path)
+        offset = binary.file_offset(address) if binary is not None else None
         if offset is None:
             raise NoSuchProbeError(f"address {address:#x} is not in {path}")
         return offset
-
-
-def _open_elf(path: str) -> Elf | None:
-    try:
-        with open(path, "rb") as file:
-            return Elf(file.read())
-    except (OSError, DecodeError):
-        return None
-
-
-def _read_functions(path: str) -> list[tuple[int, int, str]]:
-    elf = _open_elf(path)
-    if elf is None:
-        return []
-    found: list[tuple[int, int, str]] = []
-    seen: set[tuple[int, str]] = set()
-    for table in elf.symbol_tables():
-        for symbol in elf.symbols(table):
-            if not symbol.defined or symbol.type not in _STT_FUNC:
-                continue
-            offset = elf.file_offset(symbol.value)
-            # glibc versions its symbols: the name is what stands before the "@".
-            name = symbol.name.partition("@")[0]
-            if offset is not None and (offset, name) not in seen:
-                seen.add((offset, name))
-                found.append((offset, symbol.size, name))
-    return found
 
 
 @cache

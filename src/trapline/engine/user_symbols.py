@@ -28,6 +28,16 @@ def shows_user_symbols(spec: ObjectSpec) -> bool:
     return False
 
 
+def read_file_functions(files: UserFiles, path: str) -> Sequence[FileSymbol]:
+    """Return the functions of an ELF file and of its debug file; of several names of one the best known comes first."""
+    binary = files.open(path)
+    if binary is None:
+        return ()
+    # The one with the fewest underscores is what people call it.
+    found = [(f.offset, f.size, f.name) for f in binary.functions]
+    return sorted(found, key=lambda row: (len(row[2]) - len(row[2].lstrip("_")), row[2]))
+
+
 def make_user_symbols(
     files: Callable[[], UserFiles], config: Mapping[str, str | int | bool], past: PastMappings | None = None
 ) -> UserSymbols:
@@ -40,12 +50,7 @@ def make_user_symbols(
     """
 
     def read(path: str) -> Sequence[FileSymbol]:
-        binary = files().open(path)
-        if binary is None:
-            return ()
-        # Of several names of one function the one with the fewest underscores is what people call it.
-        found = [(f.offset, f.size, f.name) for f in binary.functions]
-        return sorted(found, key=lambda row: (len(row[2]) - len(row[2].lstrip("_")), row[2]))
+        return read_file_functions(files(), path)
 
     def places(path: str, offset: int) -> Sequence[SourcePlace]:
         binary = files().open(path)

@@ -205,6 +205,15 @@ class UserSymbols:
         frames.append(Frame(*symbol, own.path if own else "", own.line if own else 0))
         return frames
 
+    def place(self, address: int, pid: int) -> tuple[str, int] | None:
+        """Return (file, offset in it) that an address of a process is mapped from; the file as the process calls it."""
+        if pid not in self._processes:
+            self._processes[pid] = self._read_process(pid)
+        for mapping in self._processes[pid][0]:
+            if mapping.start <= address < mapping.end:
+                return mapping.path.removesuffix(_DELETED), address - mapping.start + mapping.offset
+        return None
+
     def forget(self, pid: int) -> None:
         """Drop what is known about a process (it ended, or ran another program)."""
         self._processes.pop(pid, None)

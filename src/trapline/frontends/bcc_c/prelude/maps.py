@@ -90,7 +90,8 @@ MAPS = r"""
     __TRAPLINE_LPM2, __TRAPLINE_LPM1)(__VA_ARGS__)
 
 struct bpf_stacktrace { u64 ip[127]; };
-struct bpf_stacktrace_buildid { struct { u32 status; unsigned char build_id[20]; u64 offset; } trace[127]; };
+struct bpf_stack_build_id_entry { s32 status; unsigned char build_id[20]; union { u64 offset, ip; }; };
+struct bpf_stacktrace_buildid { struct bpf_stack_build_id_entry trace[127]; };
 #define BPF_STACK_TRACE(NAME, MAX) BPF_TABLE("stacktrace", int, struct bpf_stacktrace, NAME, MAX)
 #define BPF_STACK_TRACE_BUILDID(NAME, MAX)                                           \
     BPF_F_TABLE("stacktrace", int, struct bpf_stacktrace_buildid, NAME, MAX, 1 << 5)
