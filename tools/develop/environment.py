@@ -219,17 +219,42 @@ def _install_peers() -> None:
 
 
 def _unpack_tools() -> None:
-    """Put the ``*.bt`` tools of this Debian's own, older bpftrace beside the peers; nothing is installed."""
-    place = PEERS / "tools"
+    """Put the ``*.bt`` tools of this Debian's own, older bpftrace beside the peers, and BCC's tools of both."""
+    _unpack("bpftrace", PEERS / "tools", {"usr/sbin": ""})
+    folders = {"usr/sbin": "sbin", "usr/share/bpfcc-tools": "share/bpfcc-tools"}
+    _unpack("bpfcc-tools", PEERS / "bcc-tools-0.26", folders)
+    _unpack("bpfcc-tools", PEERS / "bcc-tools-0.37", folders, chroot=PEERS / "sid")
+
+
+def _unpack(package: str, place: Path, folders: dict[str, str], chroot: Path | None = None) -> None:
+    """Unpack folders of a Debian package into `place`; nothing is installed.
+
+    Args:
+        package: its name.
+        place: is made, whole or not at all.
+        folders: a folder of the package → its name in `place`.
+        chroot: the Debian whose package it is; this one if not given.
+    """
     if place.exists():
         return
     if os.geteuid() != 0:
-        raise StepError(f"not root, so bpftrace's tools cannot be put into {place}")
-    with tempfile.TemporaryDirectory(dir=PEERS) as folder:
-        hint = "The tests run the tools of that package. Does apt know it?"
-        run_step("apt-get update", ["apt-get", "update"], hint=hint)
-        download = f"cd {folder} && exec apt-get -o APT::Sandbox::User=root download bpftrace"
-        run_step("download bpftrace's tools", ["sh", "-c", download], hint=hint)
-        archive = next(Path(folder).glob("bpftrace_*.deb"))
-        run_step("unpack bpftrace's tools", ["dpkg", "-x", archive, Path(folder, "root")])
-        Path(folder, "root/usr/sbin").rename(place)
+        raise StepError(f"not root, so {package} cannot be put into {place}")
+    enter: list[str | Path] = ["chroot", chroot] if chroot else []
+    if chroot:
+        shutil.copy("/etc/resolv.conf", chroot / "etc/resolv.conf")
+    options = _SNAPSHOT if chroot else ()
+    hint = f"The tests run the tools of {package}. Does apt know it?"
+    with tempfile.TemporaryDirectory(dir=chroot / "tmp" if chroot else PEERS) as folder:
+        inside = f"/{Path(folder).relative_to(chroot)}" if chroot else folder
+        download = f"cd {inside} && exec apt-get -o APT::Sandbox::User=root download {package}"
+        run_step("apt-get update", [*enter, "apt-get", *options, "update"], hint=hint)
+        run_step(f"download {package} for {place.name}", [*enter, "sh", "-c", download], hint=hint)
+        archive = next(Path(folder).glob(f"{package}_*.deb"))
+        run_step(f"unpack {package}", ["dpkg", "-x", archive, Path(folder, "root")])
+        with tempfile.TemporaryDirectory(dir=PEERS) as partial:
+            made = Path(partial, "made")
+            for source, target in folders.items():
+                if Path(folder, "root", source).exists():
+                    shutil.copytree(Path(folder, "root", source), made / target, symlinks=True)
+            made.chmod(0o755)
+            made.rename(place)
