@@ -13,6 +13,7 @@ from trapline.engine.user_symbols import make_user_symbols, shows_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
 from trapline.ir.spec import (
     LOST,
+    PACKETS,
     RING,
     START,
     TAI,
@@ -20,6 +21,7 @@ from trapline.ir.spec import (
     AttachPoint,
     IterAttach,
     ObjectSpec,
+    PacketEvent,
     PerfAttach,
     SpecialAttach,
     UprobeMultiAttach,
@@ -43,6 +45,7 @@ from trapline.syscall.ringbuf import RingBuffer
 
 if TYPE_CHECKING:
     from trapline.kernel.target import LiveTarget
+    from trapline.runtime.packets import Packets
     from trapline.runtime.past_mappings import PastMappings
     from trapline.syscall.fd import Fd
 
@@ -112,6 +115,7 @@ class EngineSession:
                 probe_names=spec.probe_names,
             )
             self._loop = self._make_loop(on_event, report_faults)
+            self._packets = self._open_packets()
             if past is not None:
                 past.watch(self._loop)
                 if pid is not None:
@@ -173,6 +177,21 @@ class EngineSession:
         self._stack.callback(loop.close)
         loop.on_unwatch(self._unwatch)
         return loop
+
+    def _open_packets(self) -> Packets | None:
+        if PACKETS not in self._object.maps:
+            return None
+        from trapline.runtime.packets import PAGES, PacketFiles, Packets
+        from trapline.syscall.clock import boot_to_realtime_ns
+
+        events = {n: event for n, event in enumerate(self.spec.events) if isinstance(event, PacketEvent)}
+        pages = int(dict(self.spec.config).get("perf_rb_pages") or PAGES)
+        files = PacketFiles(events, boot_to_realtime_ns())
+        self._stack.callback(files.close)
+        packets = Packets(files, self._object.maps[PACKETS], self.target.online_cpus, pages)
+        self._stack.callback(packets.close)
+        packets.watch(self._loop)
+        return packets
 
     def _unwatch(self, address: int) -> None:
         for link in self._links:
@@ -361,6 +380,8 @@ class EngineSession:
         self._loop.settle()
         self._run_special("end")
         self._loop.drain()
+        if self._packets is not None:
+            self._packets.drain()
         for missed in self.missed:
             if missed.count:
                 self.output.missed_hits(missed.label, missed.count, missed.reason)

@@ -326,6 +326,15 @@ class RawEvent:
     size: int = 0
 
 
+@record(frozen=True)
+class PacketEvent:
+    """``skboutput(path, …)``: a packet of the perf buffer `PACKETS`; `skip` bytes before it are no part of the file."""
+
+    path: str
+    skip: int
+    size: int = 16
+
+
 Event = (
     PrintfEvent
     | PrintValueEvent
@@ -337,6 +346,7 @@ Event = (
     | TimeEvent
     | JoinEvent
     | RawEvent
+    | PacketEvent
 )
 
 
@@ -367,6 +377,7 @@ FAULTS = ".faults"  # PERCPU_ARRAY of {u64; s64}, indexed by FaultSite
 START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME when the program was loaded, in nanoseconds
 TAI = ".tai"  # ARRAY, one u64: CLOCK_TAI minus CLOCK_BOOTTIME when the program was loaded, in nanoseconds
 WALL = ".wall"  # ARRAY, one u64: CLOCK_REALTIME minus CLOCK_BOOTTIME when the program was loaded, in nanoseconds
+PACKETS = ".packets"  # PERF_EVENT_ARRAY: {u32 event; u32 length; u64 boot_ns}, then the bytes of a packet
 SCRATCH = ".scratch"  # PERCPU_ARRAY, one element: temporaries too large for the stack
 RODATA = ".rodata"  # frozen ARRAY, one element: constants
 

@@ -236,6 +236,13 @@ def _cat(path: bytes, limit: int, output: Output) -> None:
         output.error(f"failed to open file '{path.decode('utf-8', 'surrogateescape')}' ({reason})")
 
 
+def _packet(event: s.PacketEvent, context: Context) -> Handler:
+    def handle(data: bytes, offset: int, length: int) -> None:
+        raise DecodeError(f"a packet for {event.path} came through the wrong buffer", offset=offset)
+
+    return handle
+
+
 _MAKERS: dict[type, Callable[[Any, Context], Handler]] = {
     s.PrintfEvent: _printf,
     s.PrintValueEvent: _print_value,
@@ -247,4 +254,5 @@ _MAKERS: dict[type, Callable[[Any, Context], Handler]] = {
     s.TimeEvent: _time,
     s.JoinEvent: _join,
     s.RawEvent: _raw,
+    s.PacketEvent: _packet,
 }

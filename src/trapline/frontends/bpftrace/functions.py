@@ -244,7 +244,7 @@ def _lower_unsupported(low: Lowerer, call: ast.Call, target: Op | None) -> None:
     raise AssertionError(f"{call.name} was lowered")
 
 
-_LATER = "skboutput dw_ustack"
+_LATER = "dw_ustack"
 
 FUNCTIONS: dict[str, Function] = {
     row.name: row

@@ -9,6 +9,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.memory import check_pointer, pointer_of
 from trapline.frontends.bpftrace.tables import Function
+from trapline.ir import spec
 from trapline.ir.function import Convert, Op
 from trapline.ir.types import I32, Space
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from trapline.frontends.bpftrace.lower import Lowerer
 
 AF_INET, AF_INET6 = 2, 10
+_BPF_F_CURRENT_CPU = 0xFFFFFFFF
+_MOST_BYTES = 0xFFFFF  # BPF_F_CTXLEN_MASK >> 32
+_PACKET_HEADER = 16
 
 
 # ---------------------------------------------------------------- ntop, pton
@@ -136,6 +140,49 @@ def _lower_cookie(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
     return low.b.helper("get_socket_cookie", pointer)
 
 
+# ---------------------------------------------------------------- skboutput
+
+
+def _check_skboutput(typer: ExpressionTyper, call: ast.Call) -> t.Type:
+    path, packet, *numbers = call.args
+    kinds = [typer.type_of(node) for node in call.args]
+    if typer.site.program_type != "TRACING":
+        return typer.error(f'skboutput can not be used with "{typer.site.provider}" probes', call.span)
+    if typer.literal_string(path) is None:
+        return typer.error(f"skboutput() expects a string literal ({base_name(kinds[0])} provided)", call.span)
+    if not isinstance(kinds[1], t.PtrT | t.UnknownT):
+        return typer.error(f"skboutput() only supports pointer arguments ({base_name(kinds[1])} provided)", call.span)
+    record = kinds[1].target if isinstance(kinds[1], t.PtrT) else t.UNKNOWN
+    if not isinstance(record, t.UnknownT) and str(record) != "struct sk_buff":
+        return typer.error(f"skboutput() expects a struct sk_buff *, not {kinds[1]}", packet.span)
+    for kind in kinds[2:]:
+        if not isinstance(kind, t.IntT | t.UnknownT):
+            return typer.error(f"skboutput() only supports int arguments ({base_name(kind)} provided)", call.span)
+    if typer.constant(numbers[1]) is None:
+        return typer.error(f"skboutput() expects an int literal ({base_name(kinds[3])} provided)", call.span)
+    return t.INT64
+
+
+def _lower_skboutput(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
+    b = low.b
+    path = (low.typer.literal_string(call.args[0]) or b"").decode("utf-8", "surrogateescape")
+    event = spec.PacketEvent(path, low.typer.constant(call.args[3]) or 0, _PACKET_HEADER)
+    number = low.module.add_event(event)
+    cpus = low.knowledge.target.possible_cpus
+    packets = low.module.add_map(spec.MapSpec(spec.PACKETS, "PERF_EVENT_ARRAY", 4, 4, cpus))
+    packet = b.to_pointer(low.number(call.args[1]), Space.KERNEL)
+    length = b.binary("and", low.number(call.args[2]), b.i64(_MOST_BYTES))
+    header = b.local(_PACKET_HEADER, "packet")
+    shifted = b.binary("shl", length, b.i64(32))
+    b.store(b.binary("or", shifted, b.i64(number)), header)  # {u32 event; u32 length}, little endian
+    b.store(b.helper("ktime_get_boot_ns"), b.offset(header, 8))
+    flags = b.binary("or", shifted, b.i64(_BPF_F_CURRENT_CPU))
+    result = b.helper("skb_output", packet, b.map(packets), flags, header, b.i64(_PACKET_HEADER))
+    with b.when(b.compare("slt", result, b.i64(0))):
+        low.fault("helper", "skb_output", call, result)
+    return result
+
+
 NETWORK_FUNCTIONS = (
     Function("bswap", 1, 1, _check_bswap, _lower_bswap, "uintN bswap(n): reverse the bytes of an integer of N bits"),
     Function("macaddr", 1, 1, _check_macaddr, _lower_macaddr, "macaddr_t macaddr(p): the hardware address at p"),
@@ -146,6 +193,15 @@ NETWORK_FUNCTIONS = (
         _check_ntop,
         _lower_ntop,
         "inet ntop([family,] address): an IP address as text; an integer or 4 bytes are IPv4, 16 bytes IPv6",
+    ),
+    Function(
+        "skboutput",
+        4,
+        4,
+        _check_skboutput,
+        _lower_skboutput,
+        'int64 skboutput("file", skb, length, skip): write a packet to a pcap file; 0, or what went wrong',
+        needs="fentry, fexit",
     ),
     Function(
         "pton",
