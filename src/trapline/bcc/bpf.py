@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from trapline.bcc import queries
+from trapline.bcc import network, queries
 from trapline.bcc.attach import KernelAttachments
 from trapline.bcc.attach_user import UserAttachments
-from trapline.bcc.compiling import compile_text, find_source_file, read_source, stage_printer
+from trapline.bcc.compiling import compile_text, find_source_file, read_source, report_failure, stage_printer
 from trapline.bcc.constants import BPFAttachType, BPFProgType, XDPAction, XDPFlags
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError, LoadError, NotOfferedError
@@ -25,7 +25,7 @@ from trapline.bcc.trace import TraceFields, TracePipe
 from trapline.bcc.usdt import attach_contexts, check_contexts, write_text
 from trapline.engine.dynamic import DynamicObject
 from trapline.engine.machine import machine
-from trapline.errors import KernelError, PrivilegeError
+from trapline.errors import KernelError, PrivilegeError, SourceError
 
 if TYPE_CHECKING:
     from trapline.bcc.programs import Function as LoadedFunction
@@ -104,6 +104,8 @@ class BPF(BPFProgType):
             )
         except PrivilegeError as error:
             raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
+        except SourceError as error:
+            raise report_failure(source, error) from error
         except KernelError as error:
             raise LoadError(f"Failed to create tables: {error.message}", hint=error.hint) from error
         atexit.register(self.cleanup)
@@ -465,20 +467,13 @@ class BPF(BPFProgType):
     find_library = staticmethod(queries.find_library)
     monotonic_time = staticmethod(queries.monotonic_time)
     generate_auto_includes = staticmethod(generate_auto_includes)
-    attach_xdp = staticmethod(queries.attach_xdp)
-    remove_xdp = staticmethod(queries.remove_xdp)
-    attach_raw_socket = staticmethod(queries.attach_raw_socket)
-    attach_func = staticmethod(queries.attach_func)
-    detach_func = staticmethod(queries.detach_func)
+    attach_xdp = staticmethod(network.attach_xdp)
+    remove_xdp = staticmethod(network.remove_xdp)
+    attach_raw_socket = staticmethod(network.attach_raw_socket)
+    attach_func = staticmethod(network.attach_func)
+    detach_func = staticmethod(network.detach_func)
     _sym_cache = staticmethod(queries.symbol_cache)
     _find_file = staticmethod(find_source_file)
 
 
-_ATTACH_NAMES = {
-    BPFAttachType.TRACE_RAW_TP: "TRACE_RAW_TP",
-    BPFAttachType.TRACE_FENTRY: "TRACE_FENTRY",
-    BPFAttachType.TRACE_FEXIT: "TRACE_FEXIT",
-    BPFAttachType.MODIFY_RETURN: "MODIFY_RETURN",
-    BPFAttachType.LSM_MAC: "LSM_MAC",
-    BPFAttachType.TRACE_ITER: "TRACE_ITER",
-}
+_ATTACH_NAMES = {number: name for name, number in vars(BPFAttachType).items() if not name.startswith("_")}

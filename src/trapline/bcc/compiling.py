@@ -79,11 +79,16 @@ def compile_text(
     try:
         result = compile_c(source, machine.target, options)
     except SourceError as error:
-        print(error, file=sys.stderr)
-        raise CompileError(f"Failed to compile BPF module {source.name}") from error
+        raise report_failure(source, error) from error
     for diagnostic in result.diagnostics:
         print(diagnostic.render(), file=sys.stderr)
     return result
+
+
+def report_failure(source: Source, error: SourceError) -> CompileError:
+    """Print a text's errors to stderr; return what is to be raised."""
+    print(error, file=sys.stderr)
+    return CompileError(f"Failed to compile BPF module {source.name}")
 
 
 def stage_printer(debug: int) -> Callable[[str, str], None] | None:

@@ -13,6 +13,7 @@ from trapline.errors import PrivilegeError, TraplineError, VerifierError
 from trapline.source import Diagnostic, Span
 
 if TYPE_CHECKING:
+    from trapline.bcc.handles import LinkHandle
     from trapline.engine.dynamic import DynamicProgram
     from trapline.frontends.bcc_c.result import ProgramInfo
 
@@ -37,6 +38,11 @@ class Function:
         bpf: the `BPF` object that it belongs to.
         name: its C name.
         program: the program in the kernel.
+
+    Attributes:
+        fd: its descriptor.
+        sock: the socket that `BPF.attach_raw_socket` opened.
+        links: what holds it attached; closed with the `BPF` object.
     """
 
     def __init__(self, bpf: Any, name: str, program: DynamicProgram) -> None:
@@ -44,6 +50,8 @@ class Function:
         self.name = to_bytes(name)
         self.program = program
         self.fd = program.fd
+        self.sock = -1
+        self.links: list[LinkHandle] = []
 
 
 class Programs:
@@ -129,6 +137,8 @@ class Programs:
     def close(self) -> None:
         """Close the descriptors of the loaded programs."""
         for function in self.loaded.values():
+            for link in function.links:
+                link.close()
             function.program.close()
         self.loaded.clear()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 from trapline.bcc.attach import probe_limit
-from trapline.bcc.failures import NotOfferedError
 from trapline.bcc.libraries import find_binary
 from trapline.bcc.libraries import find_library as find_library_path
 from trapline.bcc.names import Name, find_syscall_prefix, fix_syscall_name, to_bytes, to_text
@@ -220,31 +219,3 @@ def find_library(libname: Name, pid: int = 0) -> bytes | None:
 def monotonic_time() -> float:
     """Return the monotonic clock in nanoseconds: the clock of ``bpf_ktime_get_ns``."""
     return float(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
-
-
-# -- networking, which is not what trapline is for
-
-
-def attach_xdp(*_: Any, **__: Any) -> NoReturn:
-    """Raise: XDP is not offered."""
-    raise NotOfferedError("attaching XDP programs is not offered: trapline traces, it does not filter packets")
-
-
-def remove_xdp(*_: Any, **__: Any) -> NoReturn:
-    """Raise: XDP is not offered."""
-    raise NotOfferedError("XDP is not offered: trapline traces, it does not filter packets")
-
-
-def attach_raw_socket(*_: Any, **__: Any) -> NoReturn:
-    """Raise: socket filters are not offered yet."""
-    raise NotOfferedError("attaching to raw sockets is not offered yet")
-
-
-def attach_func(*_: Any, **__: Any) -> NoReturn:
-    """Raise: cgroup and socket programs are not offered."""
-    raise NotOfferedError("attaching to cgroups and socket maps is not offered")
-
-
-def detach_func(*_: Any, **__: Any) -> NoReturn:
-    """Raise: cgroup and socket programs are not offered."""
-    raise NotOfferedError("attaching to cgroups and socket maps is not offered")

@@ -102,6 +102,12 @@ class CRecord:
     align: int = field(compare=False)
     resolve: Callable[[], tuple[CField, ...]] = field(compare=False, repr=False)
     complete: bool = field(default=True, compare=False)
+    find_annotations: Callable[[], frozenset[str]] = field(default=frozenset, compare=False, repr=False)
+
+    @cached_property
+    def annotations(self) -> frozenset[str]:
+        """What ``__attribute__((annotate(…)))`` says of it."""
+        return self.find_annotations()
 
     @cached_property
     def fields(self) -> tuple[CField, ...]:

@@ -110,6 +110,16 @@ _TEXT = r"""
 #define ETH_P_ARP 0x0806
 #define ETH_P_IPV6 0x86DD
 #define ETH_P_8021Q 0x8100
+#define ETH_P_ALL 0x0003
+#define TC_ACT_UNSPEC -1
+#define TC_ACT_OK 0
+#define TC_ACT_RECLASSIFY 1
+#define TC_ACT_SHOT 2
+#define TC_ACT_PIPE 3
+#define TC_ACT_STOLEN 4
+#define TC_ACT_QUEUED 5
+#define TC_ACT_REPEAT 6
+#define TC_ACT_REDIRECT 7
 #define sockaddr_storage __kernel_sockaddr_storage
 #define sk_family __sk_common.skc_family
 #define sk_state __sk_common.skc_state

@@ -98,6 +98,9 @@ class TypeReader:
             align=max(type_.get_align(), 1),
             resolve=lambda: tuple(self.field(f) for f in type_.get_fields()),
             complete=size >= 0,
+            find_annotations=lambda: frozenset(
+                child.spelling for child in declaration.get_children() if child.kind == self._api.kinds.ANNOTATE_ATTR
+            ),
         )
         known.append((declaration, record))
         return record

@@ -231,7 +231,8 @@ class FunctionEmitter:
             byte = self._temporary(f"zext i1 {self._value(value)} to i8")
             self._line(f"store i8 {byte}, ptr {self._value(op.pointer)}, align 1")
             return
-        self._line(f"store {self._typed(value)}, ptr {self._value(op.pointer)}, align {align}")
+        address, volatile = self._address(op.pointer)
+        self._line(f"store {volatile}{self._typed(value)}, ptr {address}, align {align}")
 
     def _offset(self, op: f.Offset) -> None:
         pointer = op.pointer

@@ -14,7 +14,8 @@ from trapline.records import record
 class Space(Enum):
     """Where a pointer points, and so how memory behind it is read.
 
-    Direct loads and stores are legal in STACK, MAP, CTX, RECORD and BTF (loads only); KERNEL, USER and UNKNOWN need a
+    Direct loads and stores are legal in STACK, MAP, CTX, RECORD, PACKET (what the context of a network program points
+    to: the verifier knows its bounds) and BTF (loads only); KERNEL, USER and UNKNOWN need a
     probe read, which `trapline.ir.passes.dereference` inserts.  INFER asks that pass to find the space out.  MAPREF is
     a map itself, FUNCTION a subprogram.
     """
@@ -23,6 +24,7 @@ class Space(Enum):
     MAP = "map"
     CTX = "ctx"
     RECORD = "record"
+    PACKET = "packet"
     BTF = "btf"
     KERNEL = "kernel"
     USER = "user"
@@ -37,7 +39,7 @@ class Space(Enum):
         return self in _DIRECT
 
 
-_DIRECT = frozenset({Space.STACK, Space.MAP, Space.CTX, Space.RECORD, Space.BTF})
+_DIRECT = frozenset({Space.STACK, Space.MAP, Space.CTX, Space.RECORD, Space.PACKET, Space.BTF})
 
 
 @record(frozen=True)

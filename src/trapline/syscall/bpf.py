@@ -381,6 +381,25 @@ def create_link(prog_fd: int, attach_type: int, target_fd: int = 0, cookie: int 
     return bpf(abi.BPF_LINK_CREATE, attr)
 
 
+def create_xdp_link(prog_fd: int, interface: int, flags: int = 0) -> int:
+    """BPF_LINK_CREATE of an XDP program on a network interface, given by its index; descriptor or ``-errno``.
+
+    Needs Linux 5.9; `flags` are ``XDP_FLAGS_{SKB,DRV,HW}_MODE``.
+    """
+    attr = Attr(48).u32(0, prog_fd).u32(4, interface).u32(8, abi.ATTACH_TYPES["XDP"]).u32(12, flags)
+    return bpf(abi.BPF_LINK_CREATE, attr)
+
+
+def attach_program(prog_fd: int, target_fd: int, attach_type: int, flags: int = 0) -> int:
+    """BPF_PROG_ATTACH to a cgroup or a socket map, which keeps the program; 0 or ``-errno``."""
+    return bpf(abi.BPF_PROG_ATTACH, Attr(20).u32(0, target_fd).u32(4, prog_fd).u32(8, attach_type).u32(12, flags))
+
+
+def detach_program(prog_fd: int, target_fd: int, attach_type: int) -> int:
+    """BPF_PROG_DETACH, of what `attach_program` attached; 0 or ``-errno``."""
+    return bpf(abi.BPF_PROG_DETACH, Attr(20).u32(0, target_fd).u32(4, prog_fd).u32(8, attach_type))
+
+
 def open_raw_tracepoint(prog_fd: int, name: str = "") -> int:
     """BPF_RAW_TRACEPOINT_OPEN; without `name` for programs that know their target; descriptor or ``-errno``."""
     attr = Attr(24).u32(8, prog_fd)

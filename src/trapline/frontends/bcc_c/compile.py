@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trapline.clang.ctype import CPointer, CRecord
 from trapline.clang.libclang import Api, parse_text
 from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
@@ -20,6 +21,7 @@ from trapline.frontends.bcc_c.result import COptions, CResult, TableInfo
 from trapline.frontends.bcc_c.scan import scan_text
 from trapline.frontends.bcc_c.statics import Statics
 from trapline.frontends.bcc_c.tables import describe, map_spec
+from trapline.frontends.bcc_c.tree import FunctionTree
 from trapline.ir.spec import MapSpec, ModuleSpec, ProgramSpec
 from trapline.ir.target import Target
 from trapline.source import Diagnostic, Source
@@ -104,7 +106,7 @@ def _lower(
     unit = Unit(source, target, declarations.tables, Statics(), declarations.find_function)
     programs, infos = [], {}
     for function in declarations.programs:
-        info = describe_program(function.name, function.span)
+        info = describe_program(function.name, function.span, _context_of(function))
         infos[function.name] = info
         spec = ProgramSpec(
             name=function.name,
@@ -124,6 +126,13 @@ def _lower(
         license=license_,
     )
     return CResult(module, tables, infos, (*diagnostics, *unit.diagnostics.items))
+
+
+def _context_of(function: FunctionTree) -> str:
+    """Return the tag of the struct that a program's first parameter points to, if any."""
+    first = function.parameters[0].type if function.parameters else None
+    pointee = first.pointee if isinstance(first, CPointer) else None
+    return pointee.name if isinstance(pointee, CRecord) else ""
 
 
 def _with_event(table: TableInfo, unit: Unit) -> TableInfo:

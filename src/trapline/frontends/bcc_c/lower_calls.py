@@ -7,6 +7,7 @@ from collections.abc import Callable
 from trapline.abi.helper_ids import HELPERS
 from trapline.clang.ctype import CArray, CInt, CPointer, CRecord, CType, CVoid
 from trapline.frontends.bcc_c import tree
+from trapline.frontends.bcc_c.lower_packets import PACKET_FUNCTIONS
 from trapline.frontends.bcc_c.lowerer import Frame, Lowerer, ir_type, is_scalar
 from trapline.ir import function as f
 from trapline.ir.types import I8, I32, I64, Int, Ptr, Space
@@ -312,4 +313,5 @@ _BUILTINS: dict[str, Callable[[Lowerer, tree.CallFunction], f.Op]] = {
     "bpf_num_cpus": _num_cpus,
     "bpf_usdt_readarg": _usdt_readarg,
     "bpf_usdt_readarg_p": _usdt_readarg_p,
+    **PACKET_FUNCTIONS,
 }

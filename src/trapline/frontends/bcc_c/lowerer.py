@@ -12,6 +12,7 @@ from typing import Any
 from trapline.clang.ctype import CArray, CField, CInt, CPointer, CRecord, CType
 from trapline.errors import InternalError, UnsupportedError
 from trapline.frontends.bcc_c import tree
+from trapline.frontends.bcc_c.lower_packets import PacketBits, load_packet, packet_bits, store_packet
 from trapline.frontends.bcc_c.reading import unsupported
 from trapline.frontends.bcc_c.result import TableInfo
 from trapline.frontends.bcc_c.statics import Statics
@@ -43,13 +44,17 @@ class Unit:
 
 @record(frozen=True)
 class Place:
-    """Where an lvalue is: the object's address, and for a bit-field which bits of the unit there."""
+    """Where an lvalue is: the object's address, and for a bit-field which bits of the unit there.
+
+    `packet` says that the address counts from the start of a packet, and which bits are meant.
+    """
 
     address: f.Op
     type: CType
     unit: Int | None = None
     shift: int = 0
     width: int = 0
+    packet: PacketBits | None = None
 
 
 @record
@@ -167,6 +172,9 @@ class Lowerer:
         if isinstance(place.type, (CRecord, CArray)):
             return place.address
         type_ = ir_type(place.type)
+        if place.packet is not None:
+            assert isinstance(type_, Int)
+            return self.b.resize(load_packet(self, place.address, place.packet), type_, signed=False)
         if place.unit is None:
             return self.b.load(type_, place.address)
         assert isinstance(place.type, CInt)
@@ -180,6 +188,9 @@ class Lowerer:
 
     def store(self, value: f.Op, place: Place) -> None:
         """Write a scalar value to an lvalue."""
+        if place.packet is not None:
+            store_packet(self, place.address, place.packet, value)
+            return
         if place.unit is None:
             self.b.store(value, place.address)
             return
@@ -195,6 +206,9 @@ class Lowerer:
     def member(self, address: f.Op, member: CField, record: CType, node: tree.Node | None) -> Place:
         """Return the place of a member of the record at `address`."""
         note = f"{getattr(record, 'name', '')}.{member.name}" if member.name else ""
+        packet = packet_bits(record, member)
+        if packet is not None:
+            return Place(self.b.offset(address, member.offset_bits // 8, note), member.type, packet=packet)
         if not member.width:
             return Place(self.b.offset(address, member.offset_bits // 8, note), member.type)
         for size in (1, 2, 4, 8):
@@ -270,6 +284,13 @@ class Lowerer:
         if frame.result is not None:
             type_ = ir_type(frame.function.returns)
             self.b.store(self.b.const(type_, 0), frame.result)
+        self.b.jump(frame.end)
+
+    def ending_program(self) -> None:
+        """Leave the program with 0, from however deep an inlined function."""
+        frame = self.frames[0]
+        if frame.result is not None:
+            self.b.store(self.b.const(ir_type(frame.function.returns), 0), frame.result)
         self.b.jump(frame.end)
 
 

@@ -12,13 +12,29 @@ KFUNC_PREFIXES = ("kfunc__", "kretfunc__", "kmod_ret__", "lsm__")
 SYSCALL_PREFIXES = ("syscall__", "kprobe____x64_sys_")
 
 
-def describe_program(name: str, span: SpanT | None) -> ProgramInfo:
-    """Return what BCC makes of a function with this name."""
+# What a program is whose first parameter points to one of these; `load_func` has the last word.
+CONTEXTS = {
+    "__sk_buff": "SCHED_CLS",
+    "xdp_md": "XDP",
+    "bpf_sock": "CGROUP_SOCK",
+    "bpf_sock_addr": "CGROUP_SOCK_ADDR",
+    "bpf_sockopt": "CGROUP_SOCKOPT",
+    "bpf_cgroup_dev_ctx": "CGROUP_DEVICE",
+    "bpf_sysctl": "CGROUP_SYSCTL",
+    "bpf_sock_ops": "SOCK_OPS",
+    "sk_msg_md": "SK_MSG",
+    "sk_reuseport_md": "SK_REUSEPORT",
+    "bpf_sk_lookup": "SK_LOOKUP",
+}
+
+
+def describe_program(name: str, span: SpanT | None, context: str = "") -> ProgramInfo:
+    """Return what BCC makes of a function with this name, whose first parameter points to a struct `context`."""
     for prefix, describe in _PREFIXES.items():
         if name.startswith(prefix) and len(name) > len(prefix):
             type_, expected, attach = describe(name[len(prefix) :])
             return ProgramInfo(name, type_, expected, attach, span)
-    return ProgramInfo(name, "KPROBE", span=span)
+    return ProgramInfo(name, CONTEXTS.get(context, "KPROBE"), span=span)
 
 
 _Described = tuple[str, str, AutoAttach]

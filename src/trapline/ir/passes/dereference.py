@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from trapline.errors import SemanticError
 from trapline.ir import function as f
+from trapline.ir.passes.provenance import NETWORK_TYPES
 from trapline.ir.spec import ModuleSpec
 from trapline.ir.types import I64, Ptr, Space
 from trapline.source import Diagnostics, Source, Span
@@ -48,12 +49,13 @@ def read_indirect(module: ModuleSpec) -> None:
     source = Source(module.source_name, module.source_text)
     for program in module.programs:
         for function in (program.function, *program.subprograms):
-            _rewrite(function, program.type in _CONTEXT_IN_MEMORY, diagnostics, source)
+            _rewrite(function, program.type, diagnostics, source)
     if diagnostics.errors:
         raise SemanticError(diagnostics.items)
 
 
-def _rewrite(function: f.Function, memory_context: bool, diagnostics: Diagnostics, source: Source) -> None:
+def _rewrite(function: f.Function, type: str, diagnostics: Diagnostics, source: Source) -> None:
+    memory_context = type in _CONTEXT_IN_MEMORY
     # A value is taken out of the variable right after the call that fills it, so that all reads share one.
     buffer: f.Local | None = None
     for block in function.blocks:
@@ -76,6 +78,9 @@ def _rewrite(function: f.Function, memory_context: bool, diagnostics: Diagnostic
                     ops += _probe_read(READERS[space], op.target, op.size, op.source, op.span)
                     continue
             elif isinstance(op, f.Store):
+                if _space(op.pointer) is Space.CTX and type in NETWORK_TYPES:
+                    ops.append(op)  # which members may be written is the verifier's to say
+                    continue
                 _check_target(op, op.pointer, diagnostics, source)
             elif isinstance(op, f.Fill):
                 _check_target(op, op.target, diagnostics, source)

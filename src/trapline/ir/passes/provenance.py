@@ -26,6 +26,31 @@ from trapline.ir.types import Ptr, Space
 # Programs whose context holds pointers that the verifier knows the types of.
 _TYPED_CONTEXTS = frozenset({"TRACING", "LSM"})
 
+# Programs whose context leads to packets and sockets, also by numbers (``skb->data``), and that cannot probe memory.
+NETWORK_TYPES = frozenset(
+    {
+        "SOCKET_FILTER",
+        "SCHED_CLS",
+        "SCHED_ACT",
+        "XDP",
+        "CGROUP_SKB",
+        "CGROUP_SOCK",
+        "CGROUP_SOCK_ADDR",
+        "CGROUP_SOCKOPT",
+        "CGROUP_DEVICE",
+        "CGROUP_SYSCTL",
+        "LWT_IN",
+        "LWT_OUT",
+        "LWT_XMIT",
+        "SOCK_OPS",
+        "SK_SKB",
+        "SK_MSG",
+        "SK_LOOKUP",
+        "SK_REUSEPORT",
+        "FLOW_DISSECTOR",
+    }
+)
+
 # Helpers that fill the memory that their first argument points to.
 _WRITERS = frozenset(
     {
@@ -59,7 +84,7 @@ def join(a: Space | None, b: Space | None) -> Space | None:
         return a
     if a.direct and b.direct:
         # A context keeps its own rules, a BTF-typed pointer may not be written to: the stricter one wins.
-        return next(s for s in (Space.CTX, Space.BTF, Space.MAP, Space.RECORD) if s in (a, b))
+        return next(s for s in (Space.CTX, Space.BTF, Space.PACKET, Space.MAP, Space.RECORD) if s in (a, b))
     return Space.UNKNOWN
 
 
@@ -70,6 +95,7 @@ class _Solver:
         self._functions = {function.name: function for function in functions}
         self._entry = program.function
         self._typed_context = program.type in _TYPED_CONTEXTS
+        self._network = program.type in NETWORK_TYPES
         self._spaces: dict[f.Op, Space] = {}
         self._returns: dict[str, Space | None] = {}
         # What is stored in each variable, by byte offset; ``None`` stands for an offset that is not constant.
@@ -170,7 +196,8 @@ class _Solver:
         elif isinstance(op, f.Select):
             self._join_value(op, join(self._space(op.then), self._space(op.other)))
         elif isinstance(op, f.Convert):
-            self._join_value(op, Space.UNKNOWN if op.operation == "inttoptr" else self._space(op.value))
+            made = Space.PACKET if self._network else Space.UNKNOWN
+            self._join_value(op, made if op.operation == "inttoptr" else self._space(op.value))
         elif isinstance(op, f.Barrier):
             if op.value is not None:
                 self._join_value(op, self._space(op.value))
@@ -203,6 +230,8 @@ class _Solver:
             return None
         if space is Space.CTX and self._typed_context:
             return Space.BTF
+        if space is Space.CTX and self._network:
+            return Space.PACKET
         return Space.UNKNOWN
 
     def _stored(self, op: f.Store) -> None:

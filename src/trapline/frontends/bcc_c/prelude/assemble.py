@@ -10,6 +10,7 @@ from trapline.btf import types as t
 from trapline.btf.header import header_for_identifiers
 from trapline.clang.kernel_names import MACROS, TYPEDEF_NAMES, TYPEDEFS
 from trapline.frontends.bcc_c.prelude.maps import MAPS
+from trapline.frontends.bcc_c.prelude.packets import packet_headers
 from trapline.frontends.bcc_c.prelude.probes import CONTEXTS, PROBES, register_macros, register_struct
 from trapline.frontends.bcc_c.prelude.prototypes import helper_prototypes
 from trapline.frontends.bcc_c.prelude.tracepoints import tracepoint_struct
@@ -72,6 +73,7 @@ def assemble_prelude(scan: TextScan, target: Target, clashes: frozenset[str] = f
         MAPS,
         register_macros(target.arch),
         PROBES,
+        packet_headers(scan),
     ]
     parts += [tracepoint_struct(*pair, format_) for pair, format_ in formats.items()]
     return Prelude("".join(parts), unknown)
