@@ -82,7 +82,7 @@ def test_filter_by_containers(pin, option):
         os.getuid()
         if option == "cgroupmap":
             assert not len(b["seen"])
-            b["cgroupset"][ct.c_ulonglong(os.stat(f"/sys/fs/cgroup{own_cgroup()}").st_ino)] = ct.c_ulonglong(0)
+            b["cgroupset"][ct.c_ulonglong(own_cgroup().stat().st_ino)] = ct.c_ulonglong(0)
         elif option == "mntnsmap":
             assert not len(b["seen"])
             b["mount_ns_set"][ct.c_ulonglong(os.stat("/proc/self/ns/mnt").st_ino)] = ct.c_uint(0)
@@ -92,8 +92,11 @@ def test_filter_by_containers(pin, option):
 
 
 def own_cgroup():
+    root = Path("/sys/fs/cgroup")
+    if (root / "unified" / "cgroup.procs").exists():
+        root /= "unified"
     lines = Path("/proc/self/cgroup").read_text().splitlines()
-    return next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/").rstrip("/")
+    return root / next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
 
 
 @pytest.mark.parametrize("kind", ['BPF_ARRAY_OF_MAPS(outer, "inner", 4)', 'BPF_HASH_OF_MAPS(outer, int, "inner", 4)'])
@@ -173,6 +176,32 @@ def test_maps_of_every_kind_are_created():
         with open("/proc/self/exe", "rb") as file:
             b["inodes"][ct.c_int(file.fileno())] = ct.c_ulonglong(7)
             assert b["inodes"][ct.c_int(file.fileno())].value == 7
+
+
+TASKS = """
+BPF_TASK_STORAGE(tasks, u64);
+TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+{
+    u64 zero = 0, *count = tasks.task_storage_get(bpf_get_current_task_btf(), &zero, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (count)
+        *count += 1;
+    return 0;
+}
+"""
+
+
+def test_storage_of_tasks():
+    with BPF(text=TASKS) as b:
+        for _ in range(3):
+            os.getuid()
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            assert b["tasks"][ct.c_int(pidfd)].value == 3
+            del b["tasks"][ct.c_int(pidfd)]
+            with pytest.raises(KeyError):
+                b["tasks"][ct.c_int(pidfd)]
+        finally:
+            os.close(pidfd)
 
 
 def test_a_command_is_held_until_the_tool_is_ready(tmp_path):

@@ -234,6 +234,83 @@ def test_cgroup_programs(cgroup: int) -> None:
             BPF.detach_func(create, cgroup, BPFAttachType.CGROUP_INET_SOCK_CREATE)
 
 
+STORAGE = r"""
+BPF_SK_STORAGE(sockets, u64);
+BPF_CGROUP_STORAGE(groups, u64);
+BPF_ARRAY(packets, u64, 1);
+int on_egress(struct __sk_buff *skb)
+{
+    struct bpf_sock *sk = skb->sk;
+    if (!sk)
+        return 1;
+    sk = bpf_sk_fullsock(sk);
+    if (!sk)
+        return 1;
+    u64 *bytes = sockets.sk_storage_get(sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    if (bytes)
+        *bytes += skb->len;
+    u64 *count = groups.get_local_storage(0);
+    *count += 1;
+    int zero = 0;
+    packets.update(&zero, count);
+    return 1;
+}
+"""
+
+
+def test_storage_of_sockets_and_cgroups(cgroup: int) -> None:
+    with receiver() as (_, port), BPF(text=STORAGE) as b:
+        fn = b.load_func("on_egress", BPF.CGROUP_SKB)
+        BPF.attach_func(fn, cgroup, BPFAttachType.CGROUP_INET_EGRESS)
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for _ in range(2):
+                    sender.sendto(b"hello", ("127.0.0.1", port))
+                assert b["sockets"][ct.c_int(sender.fileno())].value == 2 * (20 + 8 + 5)
+            assert b["packets"][0].value == 2
+        finally:
+            BPF.detach_func(fn, cgroup, BPFAttachType.CGROUP_INET_EGRESS)
+
+
+REDIRECT = r"""
+BPF_SOCKMAP(back, 4);
+BPF_SOCKHASH(known, u32, 4);
+int on_parse(struct __sk_buff *skb) { return skb->len; }
+int on_data(struct __sk_buff *skb) { return back.sk_redirect_map(skb, 0, 0); }
+int on_message(struct sk_msg_md *msg)
+{
+    u32 key = 7;
+    char *data = msg->data;
+    if (data + 1 > (char *)msg->data_end || data[0] != 'x')
+        return SK_PASS;
+    return known.msg_redirect_hash(msg, &key, BPF_F_INGRESS);
+}
+int on_state(struct bpf_sock_ops *ops)
+{
+    u32 key = ops->local_port;
+    if (ops->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+        known.sock_hash_update(ops, &key, BPF_NOEXIST);
+    return 0;
+}
+"""
+
+
+def test_socket_maps() -> None:
+    with BPF(text=REDIRECT) as b:
+        assert b.load_func("on_message", BPF.SK_MSG).fd > 0
+        assert b.load_func("on_state", BPF.SOCK_OPS).fd > 0
+        back = b["back"].get_fd()
+        BPF.attach_func(b.load_func("on_parse", BPF.SK_SKB), back, BPFAttachType.SK_SKB_STREAM_PARSER)
+        BPF.attach_func(b.load_func("on_data", BPF.SK_SKB), back, BPFAttachType.SK_SKB_STREAM_VERDICT)
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+            accepted, _ = server.accept()
+            with accepted:
+                client.settimeout(scaled(10))
+                b["back"][ct.c_uint(0)] = ct.c_int(accepted.fileno())
+                client.sendall(b"hey")
+                assert client.recv(10) == b"hey"  # what it sent, out of the other end's socket
+
+
 WRITING = r"""
 #include <bcc/proto.h>
 static inline int leave_when_short(struct __sk_buff *skb, u8 *cursor) { return load_byte(skb, (u64)cursor + 1000); }
