@@ -252,6 +252,58 @@ def test_perf_event_sampling():
         b.detach_perf_event(PerfType.SOFTWARE, PerfSWConfig.CPU_CLOCK)
 
 
+def test_perf_event_by_attributes():
+    from trapline.bcc import PerfSWConfig, PerfType
+    from trapline.bcc.perf_events import Perf
+
+    text = """
+    BPF_ARRAY(samples, u64, 2);
+    int on_sample(struct bpf_perf_event_data *ctx)
+    {
+        samples.increment((bpf_get_current_pid_tgid() >> 32) == PID);
+        return 0;
+    }
+    """
+    attr = Perf.perf_event_attr()
+    attr.type = PerfType.SOFTWARE
+    attr.config = PerfSWConfig.CPU_CLOCK
+    attr.sample_period = 2_000_000
+    attr.exclude_kernel = 1
+    with pytest.raises(AttributeError, match="no member sample_periode"):
+        attr.sample_periode = 1
+    with BPF(text=text, cflags=[f"-DPID={os.getpid()}"]) as b:
+        b.attach_perf_event_raw(attr, "on_sample", os.getpid())
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+        assert b["samples"][0].value == 0
+        assert b["samples"][1].value > 10
+        b.detach_perf_event(PerfType.SOFTWARE, PerfSWConfig.CPU_CLOCK)
+
+
+def test_iterators():
+    text = """
+    struct entry { u32 pid, tgid; char comm[16]; };
+    BPF_ITER(task)
+    {
+        struct seq_file *seq = ctx->meta->seq;
+        struct task_struct *task = ctx->task;
+        struct entry entry = {};
+        if (!task)
+            return 0;
+        entry.pid = task->pid;
+        entry.tgid = task->tgid;
+        bpf_probe_read_kernel_str(&entry.comm, sizeof(entry.comm), task->comm);
+        bpf_seq_write(seq, &entry, sizeof(entry));
+        return 0;
+    }
+    """
+    with BPF(text=text) as b:
+        data = b.run_iter("bpf_iter__task")
+        found = {int.from_bytes(data[i + 4 : i + 8], "little"): data[i + 8 : i + 24] for i in range(0, len(data), 24)}
+        assert found[os.getpid()].rstrip(b"\0") == Path("/proc/self/comm").read_bytes().strip()
+
+
 def test_per_cpu_table():
     text = """
     BPF_PERCPU_ARRAY(calls, u64, 1);

@@ -38,6 +38,9 @@ class KernelAttacher(Protocol):
     def attach_trampoline(self, program: DynamicProgram, kind: str, function: str, module: str = "") -> LinkHandle:
         """Attach a typed program to the function that it was loaded for; `kind` as in `TrampolineAttach`."""
 
+    def run_iterator(self, program: DynamicProgram, target: str) -> bytes:
+        """Run an iterator's program; return what it wrote."""
+
     def attach_perf_event(
         self,
         program: DynamicProgram,
@@ -48,8 +51,10 @@ class KernelAttacher(Protocol):
         frequency: int = 0,
         pid: int = -1,
         cpu: int = -1,
+        attr: bytes = b"",
+        group_fd: int = -1,
     ) -> LinkHandle:
-        """Attach to a perf event on one CPU, or on every online one (-1)."""
+        """Attach to a perf event on one CPU, or on every online one (-1); `attr` is a whole perf_event_attr."""
 
 
 def probe_limit() -> int:
@@ -283,6 +288,17 @@ class KernelAttachments:
         if not self.trampolines.remove(to_bytes(name)):
             raise AttachError(f"{spelled} probe {name} is not attached")
 
+    def run_iterator(self, fn_name: Name) -> bytes:
+        """Run a ``BPF_ITER`` program over all objects that its name says; return what it wrote."""
+        attach = self._programs.info(fn_name).attach
+        if attach is None or attach.kind != "iter":
+            raise AttachError(f"{to_text(fn_name)} is no iterator", hint="declare it with BPF_ITER(TARGET)")
+        function = self._programs.load(fn_name, "TRACING", "TRACE_ITER", attach.event)
+        try:
+            return self._attacher.run_iterator(function.program, attach.event)
+        except TraplineError as error:
+            raise attach_failure(error, fn_name, f"iterator {attach.event}") from error
+
     # -- perf events
 
     def attach_perf_event(
@@ -295,12 +311,22 @@ class KernelAttachments:
         sample_freq: int = 0,
         pid: int = -1,
         cpu: int = -1,
+        attr: bytes = b"",
+        group_fd: int = -1,
     ) -> None:
         """Run a function at every sample of a perf event, on one CPU or (-1) on every online one."""
         function = self._programs.load(fn_name, "PERF_EVENT")
         try:
             link = self._attacher.attach_perf_event(
-                function.program, ev_type, ev_config, period=sample_period, frequency=sample_freq, pid=pid, cpu=cpu
+                function.program,
+                ev_type,
+                ev_config,
+                period=sample_period,
+                frequency=sample_freq,
+                pid=pid,
+                cpu=cpu,
+                attr=attr,
+                group_fd=group_fd,
             )
         except TraplineError as error:
             raise attach_failure(error, fn_name, "perf event") from error

@@ -16,6 +16,7 @@ from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError, LoadError, NotOfferedError
 from trapline.bcc.names import SYSCALL_PREFIXES, Name, to_bytes, to_text
 from trapline.bcc.perf import PerfBuffers
+from trapline.bcc.perf_events import encode_attr
 from trapline.bcc.probes import generate_auto_includes
 from trapline.bcc.programs import Function, Programs
 from trapline.bcc.ring import RingBuffers
@@ -305,6 +306,13 @@ class BPF(BPFProgType):
         """Undo `attach_lsm`."""
         self._kernel.detach_trampoline(fn_name, "lsm")
 
+    def run_iter(self, fn_name: Name) -> bytes:
+        """Run a ``BPF_ITER`` function over all objects of its kind; return what it wrote with ``bpf_seq_write``.
+
+        BCC itself offers iterators to C++ programs only.
+        """
+        return self._kernel.run_iterator(fn_name)
+
     def attach_perf_event(
         self,
         ev_type: int = -1,
@@ -317,10 +325,23 @@ class BPF(BPFProgType):
         group_fd: int = -1,
     ) -> None:
         """Run `fn_name` at every sample of a perf event (`PerfType`, `PerfSWConfig` …)."""
-        if group_fd != -1:
-            raise NotOfferedError("perf event groups (group_fd) are not offered")
         self._kernel.attach_perf_event(
-            ev_type, ev_config, fn_name, sample_period=sample_period, sample_freq=sample_freq, pid=pid, cpu=cpu
+            ev_type,
+            ev_config,
+            fn_name,
+            sample_period=sample_period,
+            sample_freq=sample_freq,
+            pid=pid,
+            cpu=cpu,
+            group_fd=group_fd,
+        )
+
+    def attach_perf_event_raw(
+        self, attr: Any, fn_name: Name = b"", pid: int = -1, cpu: int = -1, group_fd: int = -1
+    ) -> None:
+        """Run `fn_name` at every sample of the perf event that a `bcc.perf.Perf.perf_event_attr` describes."""
+        self._kernel.attach_perf_event(
+            attr.type, attr.config, fn_name, pid=pid, cpu=cpu, attr=encode_attr(attr), group_fd=group_fd
         )
 
     def detach_perf_event(self, ev_type: int = -1, ev_config: int = -1) -> None:

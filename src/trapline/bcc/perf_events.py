@@ -16,18 +16,38 @@ class _Wakeup(ct.Union):
 
 
 class _Config1(ct.Union):
-    _fields_ = [("bp_addr", ct.c_uint64), ("kprobe_func", ct.c_uint64), ("uprobe_path", ct.c_uint64)]
+    _fields_ = [
+        ("bp_addr", ct.c_uint64),
+        ("kprobe_func", ct.c_uint64),
+        ("uprobe_path", ct.c_uint64),
+        ("config1", ct.c_uint64),
+    ]
 
 
 class _Config2(ct.Union):
-    _fields_ = [("bp_len", ct.c_uint64), ("kprobe_addr", ct.c_uint64), ("probe_offset", ct.c_uint64)]
+    _fields_ = [
+        ("bp_len", ct.c_uint64),
+        ("kprobe_addr", ct.c_uint64),
+        ("probe_offset", ct.c_uint64),
+        ("config2", ct.c_uint64),
+    ]
+
+
+# The bits between read_format and wakeup_events, in their order.
+_FLAG_TEXT = """
+disabled inherit pinned exclusive exclude_user exclude_kernel exclude_hv exclude_idle mmap comm freq inherit_stat
+enable_on_exec task watermark precise_ip:2 mmap_data sample_id_all exclude_host exclude_guest exclude_callchain_kernel
+exclude_callchain_user mmap2 comm_exec use_clockid context_switch write_backward namespaces ksymbol bpf_event aux_output
+cgroup text_poke build_id inherit_thread remove_on_exec sigtrap
+"""
+_FLAGS = [(name, int(width or 1)) for name, _, width in (word.partition(":") for word in _FLAG_TEXT.split())]
 
 
 class Perf:
     """Namespace of `perf_event_attr`, as BCC has it."""
 
     class perf_event_attr(ct.Structure):
-        """``struct perf_event_attr`` up to ``sample_max_stack``."""
+        """``struct perf_event_attr`` up to ``sample_max_stack``; a member that it has not cannot be set."""
 
         _anonymous_ = ["_sample", "_wakeup", "_config1", "_config2"]
         _fields_ = [
@@ -37,7 +57,7 @@ class Perf:
             ("_sample", _SamplePeriod),
             ("sample_type", ct.c_uint64),
             ("read_format", ct.c_uint64),
-            ("flags", ct.c_uint64),
+            *((name, ct.c_uint64, width) for name, width in _FLAGS),
             ("_wakeup", _Wakeup),
             ("bp_type", ct.c_uint32),
             ("_config1", _Config1),
@@ -52,8 +72,20 @@ class Perf:
             ("__reserved_2", ct.c_uint16),
         ]
 
+        def __setattr__(self, name: str, value: object) -> None:
+            if not hasattr(type(self), name):
+                raise AttributeError(f"struct perf_event_attr has no member {name}")
+            super().__setattr__(name, value)
+
     PERF_TYPE_HARDWARE = PerfType.HARDWARE
     PERF_TYPE_SOFTWARE = PerfType.SOFTWARE
 
 
-__all__ = ["Perf", "PerfEventSampleFormat", "PerfHWConfig", "PerfSWConfig", "PerfType"]
+def encode_attr(attr: Perf.perf_event_attr) -> bytes:
+    """Return the bytes of an attribute structure for perf_event_open(2), with its size filled in."""
+    data = bytearray(bytes(attr))
+    data[4:8] = len(data).to_bytes(4, "little")  # its member `size`
+    return bytes(data)
+
+
+__all__ = ["Perf", "PerfEventSampleFormat", "PerfHWConfig", "PerfSWConfig", "PerfType", "encode_attr"]

@@ -105,6 +105,10 @@ class Programs:
             return self.loaded[key]
         info = self.info(name)
         spelled = type if isinstance(type, str) else _spell_type(type)
+        attach = info.attach
+        if not target and info.expected_attach and attach is not None and spelled == info.type:
+            expected_attach = expected_attach or info.expected_attach  # its name says what it is for
+            target = f"{attach.module}:{attach.event}" if attach.module else attach.event
         try:
             program = self._source.load(info.name, spelled, expected_attach, target)
         except PrivilegeError as error:

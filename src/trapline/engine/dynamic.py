@@ -5,6 +5,7 @@ BCC's API stands on this and on `trapline.engine.machine`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from trapline.errors import ClosedError, VerifierError
 from trapline.ir.spec import (
     Attach,
     AttachPoint,
+    IterAttach,
     KprobeAttach,
     ModuleSpec,
     ObjectProgram,
@@ -284,6 +286,14 @@ class DynamicObject:
         """Attach a typed program to what it was loaded for; `kind` as in `TrampolineAttach`."""
         return self._attach(program, TrampolineAttach(kind, function, module), f"{kind}:{function}")
 
+    def run_iterator(self, program: DynamicProgram, target: str) -> bytes:
+        """Run an iterator's program over all objects of `target` (``task``); return what it wrote."""
+        with self._attach(program, IterAttach(target), f"iter:{target}") as link, link.iterate() as output:
+            found = b""
+            while data := os.read(output.fileno(), 1 << 16):
+                found += data
+        return found
+
     def attach_uprobe(
         self,
         program: DynamicProgram,
@@ -320,9 +330,23 @@ class DynamicObject:
         frequency: int = 0,
         pid: int = -1,
         cpu: int = -1,
+        attr: bytes = b"",
+        group_fd: int = -1,
     ) -> Link:
-        """Attach to a perf event on one CPU, or on every online one (-1)."""
-        attach = PerfAttach(type, config, period=period, frequency=frequency, cpu=cpu, pid=pid)
+        """Attach to a perf event on one CPU, or on every online one (-1).
+
+        Args:
+            program: what runs at each sample.
+            type, config: the event.
+            period, frequency: when there is a sample; one of them.
+            pid: only for this process; -1 for all.
+            cpu: the CPU.
+            attr: a whole ``struct perf_event_attr``, which wins over the above.
+            group_fd: the event that leads the group.
+        """
+        attach = PerfAttach(
+            type, config, period=period, frequency=frequency, cpu=cpu, pid=pid, attr=attr, group_fd=group_fd
+        )
         return self._attach(program, attach, f"perf event {type}:{config}")
 
     def close(self) -> None:
@@ -335,7 +359,9 @@ _KIND_OF_ATTACH_TYPE = {kind: name for name, kind in ATTACH_TYPE_OF_KIND.items()
 
 
 def _typed_point(expected_attach: str, target: str) -> AttachPoint:
-    """Return the attach point that tells the loader what function a TRACING or LSM program is for."""
+    """Return the attach point that tells the loader what function or iterator a TRACING or LSM program is for."""
+    if expected_attach == "TRACE_ITER":
+        return AttachPoint(IterAttach(target), f"iter:{target}")
     kind = _KIND_OF_ATTACH_TYPE.get(expected_attach.removeprefix("BPF_"))
     if kind is None:
         raise ValueError(f"{expected_attach!r} is no attach type of a function")

@@ -151,7 +151,8 @@ class PerfAttach:
 
     One of `period` and `frequency` is not 0.  `cpu` is -1 for every online CPU, -2 for the first online one.
     A breakpoint is of type ``PERF_TYPE_BREAKPOINT`` and watches `length` bytes at `address` for `access`
-    (``HW_BREAKPOINT_…``).
+    (``HW_BREAKPOINT_…``).  With `attr`, a whole ``struct perf_event_attr``, the event is that; `group_fd` is the event
+    that leads its group.
     """
 
     type: int
@@ -163,6 +164,8 @@ class PerfAttach:
     access: int = 0
     address: int = 0
     length: int = 0
+    attr: bytes = b""
+    group_fd: int = -1
 
 
 @record(frozen=True)

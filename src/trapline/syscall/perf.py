@@ -18,20 +18,24 @@ from trapline.syscall.libc import syscall
 _PMU_ROOT = "/sys/bus/event_source/devices"
 
 
-def open_perf_event(attr: PerfEventAttr, *, pid: int = -1, cpu: int = -1, what: str = "perf event") -> Fd:
-    """perf_event_open(2), close-on-exec, in no group.
+def open_perf_event(
+    attr: PerfEventAttr | bytes, *, pid: int = -1, cpu: int = -1, group_fd: int = -1, what: str = "perf event"
+) -> Fd:
+    """perf_event_open(2), close-on-exec.
 
     Args:
-        attr: the event.
+        attr: the event, or the bytes of its ``struct perf_event_attr``.
         pid: a process, or -1 for all (then `cpu` must be given).
         cpu: a CPU, or -1 for any (then `pid` must be given).
+        group_fd: the event that leads its group, -1 for none.
         what: for messages.
 
     Raises:
         KernelError: the kernel refused; ``errno`` tells why.
     """
-    buffer = ctypes.create_string_buffer(attr.encode(), abi.ATTR_SIZE)
-    result = syscall("perf_event_open", ctypes.addressof(buffer), pid, cpu, -1, abi.PERF_FLAG_FD_CLOEXEC)
+    data = attr if isinstance(attr, bytes) else attr.encode()
+    buffer = ctypes.create_string_buffer(data, max(len(data), abi.ATTR_SIZE))
+    result = syscall("perf_event_open", ctypes.addressof(buffer), pid, cpu, group_fd, abi.PERF_FLAG_FD_CLOEXEC)
     if result < 0:
         raise KernelError(f"cannot open {what}: {os.strerror(-result)}", errno=-result)
     return Fd(result, what)

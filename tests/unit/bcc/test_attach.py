@@ -67,7 +67,10 @@ class FakeAttacher:
     def attach_trampoline(self, program, kind, function, module=""):
         return self._link(kind, module, function)
 
-    def attach_perf_event(self, program, type, config, *, period=0, frequency=0, pid=-1, cpu=-1):
+    def run_iterator(self, program, target):
+        return target.encode()
+
+    def attach_perf_event(self, program, type, config, *, period=0, frequency=0, pid=-1, cpu=-1, attr=b"", group_fd=-1):
         return self._link("perf", type, config, period, frequency, pid, cpu)
 
     def attach_uprobe(self, program, path, offset, *, retprobe=False, pid=-1):
@@ -90,6 +93,7 @@ def make(infos, attacher=None, source=None, functions=()):
 
 
 F = ProgramInfo("f", "KPROBE")
+ITERATOR = AutoAttach("iter", "task", implicit=False)
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +202,23 @@ def test_perf_events():
     assert attacher.log == [("attach", ("perf", 1, 0, 0, 99, -1, -1)), ("detach", ("perf", 1, 0, 0, 99, -1, -1))]
     with pytest.raises(BccError, match="type 1 config 0 not attached"):
         kernel.detach_perf_event(1, 0)
+
+
+def test_an_iterator_is_run():
+    source = FakeSource()
+    kernel, _, _ = make([F, ProgramInfo("bpf_iter__task", "TRACING", "TRACE_ITER", ITERATOR)], source=source)
+    assert kernel.run_iterator("bpf_iter__task") == b"task"
+    assert source.loads == [("bpf_iter__task", "TRACING", "TRACE_ITER", "task")]
+    with pytest.raises(BccError, match="f is no iterator"):
+        kernel.run_iterator("f")
+
+
+def test_a_typed_function_is_loaded_for_what_its_name_says():
+    info = ProgramInfo("kfunc__m__h", "TRACING", "TRACE_FENTRY", AutoAttach("kfunc", "h", "m"))
+    source = FakeSource()
+    programs = Programs(None, source, {info.name: info})
+    programs.load("kfunc__m__h", "TRACING")
+    assert source.loads == [("kfunc__m__h", "TRACING", "TRACE_FENTRY", "m:h")]
 
 
 def test_uprobes(tmp_path):

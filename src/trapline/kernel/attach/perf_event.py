@@ -42,7 +42,7 @@ def attach_perf_event(program: Program, point: AttachPoint, target: LiveTarget) 
     """
     spec = point.attach
     assert isinstance(spec, PerfAttach)
-    if bool(spec.period) == bool(spec.frequency):
+    if not spec.attr and bool(spec.period) == bool(spec.frequency):
         raise ValueError(f"{point.label}: give either a period or a frequency")
     attr = PerfEventAttr(
         spec.type,
@@ -58,7 +58,7 @@ def attach_perf_event(program: Program, point: AttachPoint, target: LiveTarget) 
     try:
         for pid, cpu in _places(spec, target):
             try:
-                event = open_perf_event(attr, pid=pid, cpu=cpu, what=point.label)
+                event = open_perf_event(spec.attr or attr, pid=pid, cpu=cpu, group_fd=spec.group_fd, what=point.label)
             except KernelError as error:
                 if error.errno == errno.ESRCH and pid >= 0 and pid != spec.pid:
                     continue  # a thread that just ended
