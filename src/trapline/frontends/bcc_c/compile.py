@@ -6,15 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trapline.btf import Btf
 from trapline.clang.ctype import CPointer, CRecord
 from trapline.clang.libclang import Api, parse_text
 from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c.lower_programs import lower_program
 from trapline.frontends.bcc_c.lowerer import Unit
-from trapline.frontends.bcc_c.messages import diagnose, find_clashes, warn_unknown_configs
+from trapline.frontends.bcc_c.messages import diagnose, find_clashes, find_missing_types, warn_unknown_configs
 from trapline.frontends.bcc_c.naming import describe_program
 from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
+from trapline.frontends.bcc_c.prelude.module_types import find_module_types
 from trapline.frontends.bcc_c.read_declarations import Declarations, read_declarations
 from trapline.frontends.bcc_c.reading import MAX_DEPTH, Reader
 from trapline.frontends.bcc_c.result import COptions, CResult, TableInfo
@@ -69,16 +71,19 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     defines = [f"-D{name}={text}" for name, text in options.defines.items()]
     flags = [*options.cflags, *defines]
     scan = scan_text(_defines_as_text(flags) + source.text)
-    prelude = assemble_prelude(scan, target)
     arguments = [f"--target={_TRIPLES.get(target.arch.name, _TRIPLES['x86_64'])}", *_DIALECT, *flags]
     includes = dict.fromkeys(scan.includes, "")
-    unit = parse_text(source.text, prelude.text, includes, arguments)
     clashes: frozenset[str] = frozenset()
-    while new := find_clashes(d.spelling for d in unit.diagnostics) - clashes:
-        # The script defines (through macros, or by name only) what the kernel's types define as well: the script wins.
-        clashes |= new
-        prelude = assemble_prelude(scan, target, clashes)
+    types: Btf | None = None
+    while True:
+        prelude = assemble_prelude(scan, target, clashes, types)
         unit = parse_text(source.text, prelude.text, includes, arguments)
+        messages = [d.spelling for d in unit.diagnostics]
+        if new := find_clashes(messages) - clashes:
+            # The script defines (through macros, or by name only) what the kernel's types define too: the script wins.
+            clashes |= new
+        elif types is not None or (types := find_module_types(target, find_missing_types(messages))) is None:
+            break
     reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
     diagnostics = [diagnose(reader, d) for d in unit.diagnostics]
     if any(d.severity.name == "ERROR" for d in diagnostics):

@@ -64,6 +64,18 @@ def find_clashes(messages: Iterable[str]) -> frozenset[str]:
     return frozenset(name for match in found for name in match.groups() if name)
 
 
+_MISSING = re.compile(
+    r"(?:incomplete definition of type|incomplete type) '(?:const )?(?:struct|union|enum) (\w+)[ '*]"
+    r"|unknown type name '(\w+)'"
+)
+
+
+def find_missing_types(messages: Iterable[str]) -> frozenset[str]:
+    """Return the tags and typedefs that clang says are not defined."""
+    found = (match for message in messages if (match := _MISSING.search(message)))
+    return frozenset(name for match in found for name in match.groups() if name)
+
+
 def _span(reader: Reader, diagnostic: Any) -> Span:
     start = end = diagnostic.location.offset
     for extent in diagnostic.ranges:

@@ -3,13 +3,17 @@ from __future__ import annotations
 import pytest
 from tests.unit.frontends.bcc_c.fixture import FixtureTarget, compile_text
 
+from trapline.btf import Btf
+from trapline.btf.write import BtfBuilder
 from trapline.errors import NoSuchProbeError, ParseError, SemanticError, UnsupportedError
 from trapline.frontends.bcc_c import result as r
+from trapline.frontends.bcc_c.compile import compile_c
 from trapline.frontends.bcc_c.result import AutoAttach
 from trapline.ir import function as f
 from trapline.ir.printer import format_module
 from trapline.ir.spec import ProgramSpec
 from trapline.ir.types import VOID
+from trapline.source import Source
 
 U32 = r.IntC("unsigned int", 4, False)
 U64 = r.IntC("unsigned long long", 8, False)
@@ -370,6 +374,27 @@ def test_very_deep_expressions_are_refused() -> None:
 def test_long_sums_are_fine() -> None:
     text = f"int probe(void *ctx) {{ u64 x = bpf_ktime_get_ns(); return {' + '.join(['x'] * 400)}; }}"
     assert sum(isinstance(op, f.Binary) for op in program(text).function.ops()) == 399
+
+
+class _WithModules(FixtureTarget):
+    """Two modules, each with a struct of its own."""
+
+    def btf_modules(self) -> tuple[str, ...]:
+        return ("first", "second")
+
+    def module_btf(self, module: str) -> Btf | None:
+        builder = BtfBuilder(base=self.btf)
+        long = builder.add_int("unsigned long", 8)
+        builder.add_struct(f"of_{module}", 16, [("other", long, 0), ("number", long, 8)])
+        return Btf(builder.build(), base=self.btf, name=module)
+
+
+def test_types_come_from_the_module_that_has_them() -> None:
+    text = "int f(struct pt_regs *ctx, struct of_second *p) { return p->number; }"
+    result = compile_c(Source("<text>", text), _WithModules())
+    assert "of_second.number" in format_module(result.module)
+    with pytest.raises(ParseError, match="of_third"):
+        compile_c(Source("<text>", text.replace("second", "third")), _WithModules())
 
 
 def test_a_macro_of_the_kernel_that_the_text_redefines_is_there_before() -> None:

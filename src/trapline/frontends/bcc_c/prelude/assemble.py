@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from trapline.abi.tracepoint import TracepointFormat
+from trapline.btf import Btf
 from trapline.btf import types as t
 from trapline.btf.header import header_for_identifiers
 from trapline.clang.kernel_names import MACROS, TYPEDEF_NAMES, TYPEDEFS
@@ -47,24 +48,27 @@ class Prelude:
     unknown_configs: tuple[str, ...]
 
 
-def assemble_prelude(scan: TextScan, target: Target, clashes: frozenset[str] = frozenset()) -> Prelude:
+def assemble_prelude(
+    scan: TextScan, target: Target, clashes: frozenset[str] = frozenset(), types: Btf | None = None
+) -> Prelude:
     """Return the prelude of a script.
 
     Args:
         scan: what the script's text has.
         target: the machine.
         clashes: more names that the script defines, as clang found out; the kernel's get another name.
+        types: where types come from; the kernel proper if not given.
 
     Raises:
         NoSuchProbeError: it uses a tracepoint that the kernel does not have.
     """
     formats = {pair: target.tracepoint_format(*pair) for pair in scan.tracepoints}
     macros = _needed_macros(scan, target)
-    types = _kernel_types(scan, target, macros, formats, clashes)
+    declarations = _kernel_types(scan, target, macros, formats, clashes, types)
     configs, unknown = _configs(scan, target)
     parts = [
         TYPEDEFS,
-        types,
+        declarations,
         "#define true 1\n#define false 0\n",
         "\n".join(macros.values()) + "\n",
         _machine(target),
@@ -101,6 +105,7 @@ def _kernel_types(
     macros: dict[str, str],
     formats: dict[tuple[str, str], TracepointFormat],
     clashes: frozenset[str],
+    types: Btf | None,
 ) -> str:
     if not target.has_btf:
         return register_struct(target.arch)
@@ -115,7 +120,7 @@ def _kernel_types(
         words.add("bpf_raw_tracepoint_args")
     words -= _OWN - scan.identifiers
     words -= TYPEDEF_NAMES | {"NULL"}
-    btf = target.btf
+    btf = types or target.btf
     btf.index_bytes()  # every word of the text is looked up: without the index each costs a search of all types
     rename = {name: f"{name}___btf" for name in scan.defined | clashes}
     for name in scan.globals:
