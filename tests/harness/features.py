@@ -142,6 +142,7 @@ FEATURES = {
         Feature("kprobe_session", _has_kprobe_session),
         Feature("fentry", _has_fentry),
         Feature("map_elem_count", lambda: _has_symbol("bpf_map_sum_elem_count")),
+        Feature("preempt_disable", lambda: _has_symbol("bpf_preempt_disable")),
         Feature("no_lockdown", _is_unlocked),
         # Tracepoints may call it since Linux 6.12; the function is there since 6.2.
         Feature("task_from_pid", lambda: _release_is_at_least(6, 12) and b"\0bpf_task_from_pid\0" in _btf()),

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -121,6 +122,51 @@ def test_all_threads_of_a_process(without: frozenset[str], monkeypatch: pytest.M
         seen = [int(event.text) for event in session.events(timeout=0)]
         assert tids <= set(seen)
         assert session.maps["@"][os.getppid()] >= 3, (dict(session.maps["@"]), session.missed)
+
+
+@contextmanager
+def preemptible() -> Iterator[None]:
+    """Let the kernel preempt itself wherever it can, where that can be chosen."""
+    knob = Path("/sys/kernel/debug/sched/preempt")
+    if not knob.exists():
+        yield
+        return
+    chosen = knob.read_text().partition("(")[2].partition(")")[0]
+    knob.write_text("full")
+    try:
+        yield
+    finally:
+        knob.write_text(chosen)
+
+
+@pytest.mark.needs("preempt_disable")
+def test_a_preempted_program_keeps_its_scratch_memory(tmp_path: Path) -> None:
+    """Long keys are built in memory that all threads of a CPU share."""
+    (libc,) = find_binaries("libc")
+    load = tmp_path / "load.py"
+    load.write_text(f"""
+import ctypes, os
+open("/proc/self/comm", "w").write("preempted")
+puts = ctypes.CDLL("{libc}").puts
+os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+children = []
+for i in range(6):
+    children.append(os.fork())
+    if not children[-1]:
+        text = ctypes.create_string_buffer(b"%d" % i * 400)
+        for _ in range(1500):
+            puts(text)
+        os._exit(0)
+for child in children:
+    os.waitpid(child, 0)
+""")
+    program = f'config = {{ max_strlen = 512 }} uprobe:{libc}:puts /comm == "preempted"/ {{ @[str(arg0)] = count(); }}'
+    with preemptible(), trapline.Session(program, cache=False) as session:
+        session.attach()
+        subprocess.run([sys.executable, load], check=True)
+        session.finish()
+        assert dict(session.maps["@"]) == {str(i) * 400: 1500 for i in range(6)}
 
 
 @pytest.mark.rows("1.2.25", "1.8.2")
