@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trapline.bcc.attach import ProbeQuota
 from trapline.bcc.bpf import BPF
 from trapline.bcc.constants import (
     DEBUG_BPF,
@@ -10,6 +11,8 @@ from trapline.bcc.constants import (
     DEBUG_LLVM_IR,
     DEBUG_PREPROCESSOR,
     DEBUG_SOURCE,
+    DEBUGFS,
+    TRACEFS,
     BPFAttachType,
     BPFProgType,
     PerfEventSampleFormat,
@@ -20,6 +23,7 @@ from trapline.bcc.constants import (
     XDPFlags,
 )
 from trapline.bcc.importer import install
+from trapline.bcc.libbcc import lib
 from trapline.bcc.strcmp import StrcmpRewrite
 from trapline.bcc.symbols import SymbolCache
 from trapline.bcc.usdt import USDT, USDTException
@@ -27,12 +31,14 @@ from trapline.bcc.utils import ArgString
 
 __all__ = [
     "BPF",
+    "DEBUGFS",
     "DEBUG_BPF",
     "DEBUG_BPF_REGISTER_STATE",
     "DEBUG_BTF",
     "DEBUG_LLVM_IR",
     "DEBUG_PREPROCESSOR",
     "DEBUG_SOURCE",
+    "TRACEFS",
     "USDT",
     "ArgString",
     "BPFAttachType",
@@ -47,4 +53,10 @@ __all__ = [
     "XDPAction",
     "XDPFlags",
     "install",
+    "lib",
 ]
+
+
+def _get_num_open_probes() -> int:
+    """Return how many probes all `BPF` objects of the process have open."""
+    return ProbeQuota.open_probes

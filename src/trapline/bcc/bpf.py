@@ -165,6 +165,11 @@ class BPF(BPFProgType):
     # -- functions
 
     @property
+    def module(self) -> BPF:
+        """What functions of libbcc take for the compiled text: the object itself."""
+        return self
+
+    @property
     def funcs(self) -> dict[bytes, LoadedFunction]:
         """The loaded functions by name."""
         return self._programs.loaded

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+DEBUGFS = "/sys/kernel/debug"
+TRACEFS = f"{DEBUGFS}/tracing" if os.path.exists(f"{DEBUGFS}/tracing") else "/sys/kernel/tracing"
+
 DEBUG_LLVM_IR = 0x1
 DEBUG_BPF = 0x2
 DEBUG_PREPROCESSOR = 0x4

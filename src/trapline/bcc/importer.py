@@ -14,6 +14,7 @@ ALIASES = {
     "bcc": "trapline.bcc",
     "bcc.containers": "trapline.bcc.containers",
     "bcc.exec": "trapline.bcc.exec",
+    "bcc.libbcc": "trapline.bcc.libbcc",
     "bcc.perf": "trapline.bcc.perf_events",
     "bcc.syscall": "trapline.bcc.syscall",
     "bcc.table": "trapline.bcc.table",

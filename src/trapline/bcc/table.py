@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trapline.abi.bpf import MAP_TYPES
 from trapline.bcc.ctypes_types import CType, build_ctype, build_event_ctype
 from trapline.bcc.perf import CounterOpener, PerfBuffers, PerfEventArray, RingOpener
 from trapline.bcc.ring import RingBuf, RingBuffers
@@ -83,6 +84,21 @@ _PER_CPU: dict[str, type[PerCpuHash] | type[PerCpuArray]] = {
 }
 
 Table = TableBase
+
+map_type_name = {number: name for name, number in MAP_TYPES.items()}
+
+
+def get_table_type_name(ttype: int) -> str:
+    """Return the kernel's spelling of a map type, ``<unknown>`` for a number that is none."""
+    return map_type_name.get(ttype, "<unknown>")
+
+
+def __getattr__(name: str) -> int:
+    """Give the numbers ``BPF_MAP_TYPE_HASH`` and so on."""
+    number = MAP_TYPES.get(name.removeprefix("BPF_MAP_TYPE_")) if name.startswith("BPF_MAP_TYPE_") else None
+    if number is None:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return number
 
 
 class TableMaker:

@@ -32,10 +32,45 @@ def test_names_of_system_calls():
     assert 99999 not in syscalls
 
 
-@pytest.mark.parametrize("name", ["containers", "exec", "perf", "syscall", "table", "tcp", "usdt", "utils", "version"])
+@pytest.mark.parametrize(
+    "name", ["containers", "exec", "libbcc", "perf", "syscall", "table", "tcp", "usdt", "utils", "version"]
+)
 def test_modules_can_be_imported(name):
     install()
     try:
         assert importlib.import_module(f"bcc.{name}")
     finally:
         uninstall()
+
+
+def test_the_library():
+    from trapline.bcc import lib
+
+    class Table:
+        map_fd = 7
+
+    assert lib.bpf_table_fd({b"t": Table()}, b"t") == 7
+    assert lib.bpf_table_fd({}, b"t") == -1
+    assert lib.bpf_prog_attach(-1, -1, 1, 0) < 0
+    assert lib.bpf_prog_detach2(-1, -1, 1) < 0
+    with pytest.raises(NotImplementedError, match=r"no bpf_attach_xdp\(\)"):
+        lib.bpf_attach_xdp(b"lo", 3, 0)
+
+
+def test_names_of_map_types():
+    from trapline.bcc import table
+
+    assert table.BPF_MAP_TYPE_HASH == 1
+    assert table.get_table_type_name(table.BPF_MAP_TYPE_RINGBUF) == "RINGBUF"
+    assert table.get_table_type_name(999) == "<unknown>"
+    with pytest.raises(AttributeError):
+        _ = table.BPF_MAP_TYPE_NOSUCH
+
+
+def test_attach_types_are_the_kernels():
+    from trapline.abi.bpf import ATTACH_TYPES, PROGRAM_TYPES
+    from trapline.bcc import BPFAttachType, BPFProgType
+
+    ours = {name: number for name, number in vars(BPFAttachType).items() if not name.startswith("_")}
+    assert ours.items() <= ATTACH_TYPES.items()
+    assert {n: v for n, v in vars(BPFProgType).items() if not n.startswith("_")}.items() <= PROGRAM_TYPES.items()
