@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from pathlib import Path
 
 import pytest
 from tests.kernel.tiny_objects import record_code, target
@@ -65,6 +66,24 @@ def test_a_full_ring_refuses_and_recovers() -> None:
         assert len(list(ring.records(limit=1))) == 1
         assert loaded.programs["p0"].run() == 1
         assert len(list(ring.records())) == 4 and not ring.pending()
+
+
+def test_a_large_ring_is_mapped_as_far_as_records_come() -> None:
+    size, ring_bytes = 8000, 1 << 20
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+    with _load(_counting(size), ring=MapSpec(".ring", "RINGBUF", 0, 0, ring_bytes)) as loaded:
+        before = resident()
+        with loaded.maps[".ring"].open_ring() as ring:
+            assert resident() - before < ring_bytes
+            positions: list[int] = []
+            for batch in (1, 20, 100, 120, 120, 90):
+                assert sum(loaded.programs["p0"].run() for _ in range(batch)) == batch
+                positions += [struct.unpack_from("<Q", raw)[0] for raw in ring.records()]
+            assert positions == [i * (size + 8) for i in range(451)]
+            assert ring.producer_position > 3 * ring_bytes and resident() - before > ring_bytes
 
 
 def test_discarded_records_are_skipped() -> None:

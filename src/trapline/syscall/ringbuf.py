@@ -15,6 +15,8 @@ from trapline.syscall.libc import Mapping
 
 _LENGTH = struct.Struct("=I")
 _FLAGS = BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_FIRST_REACH = 256 << 10
 
 
 class RingChunk(NamedTuple):
@@ -42,40 +44,53 @@ class RingBuffer:
     """A mapped ring buffer; one consumer at a time.
 
     The kernel publishes a record by clearing the busy bit of its length, and frees space by our consumer position.
-    The data is mapped twice in a row, so a record is always contiguous.
+    The data is mapped twice in a row, so a record is always contiguous; all of it counts as our memory, so the whole
+    is mapped only when records come beyond its first part, which those of most programs never do.
 
     Args:
-        map_fd: the map; the mapping outlives it.
+        map_fd: the map; it must stay open as long as the ring is read.
         size: its ``max_entries``, in bytes: a power of two and a multiple of the page size.
     """
 
     def __init__(self, map_fd: int, size: int) -> None:
-        page = os.sysconf("SC_PAGE_SIZE")
         self.size = size
+        self._map_fd = map_fd
         self._mask = size - 1
-        self._consumer_map = Mapping(map_fd, page, 0, writable=True, what="ring buffer")
+        self._consumer_map = Mapping(map_fd, _PAGE, 0, writable=True, what="ring buffer")
+        # One aligned 8-byte store or load each: ctypes and a cast memoryview do no more than that.
+        self._consumer = ctypes.c_uint64.from_address(self._consumer_map.address)
         try:
-            self._producer_map = Mapping(map_fd, page + 2 * size, page, what="ring buffer")
+            self._map_data(min(_FIRST_REACH, 2 * size))
         except BaseException:
             self._consumer_map.close()
             raise
-        # One aligned 8-byte store or load each: ctypes and a cast memoryview do no more than that.
-        self._consumer = ctypes.c_uint64.from_address(self._consumer_map.address)
-        self._producer = ctypes.c_uint64.from_address(self._producer_map.address)
-        self._data = self._producer_map.view[page:]
-        self._addresses = RingAddresses(
-            consumer=self._consumer_map.address,
-            producer=self._producer_map.address,
-            data=self._producer_map.address + page,
-            mask=self._mask,
-        )
         self._closed = False
+
+    def _map_data(self, reach: int) -> None:
+        """Map the producer's position and so many bytes of the data (twice the ring's size is all)."""
+        self._producer_map = Mapping(self._map_fd, _PAGE + reach, _PAGE, what="ring buffer")
+        self._producer = ctypes.c_uint64.from_address(self._producer_map.address)
+        self._data = self._producer_map.view[_PAGE:]
+        self._reach = reach
+
+    def _map_everything(self) -> None:
+        if self._reach < 2 * self.size:
+            data, mapping = self._data, self._producer_map
+            self._map_data(2 * self.size)
+            data.release()
+            mapping.close()
 
     @property
     def addresses(self) -> RingAddresses:
         """The ring for native readers; valid until `close`."""
         self._check()
-        return self._addresses
+        self._map_everything()
+        return RingAddresses(
+            consumer=self._consumer_map.address,
+            producer=self._producer_map.address,
+            data=self._producer_map.address + _PAGE,
+            mask=self._mask,
+        )
 
     def pending(self) -> bool:
         """Whether the producer is ahead of us: a record is there, or is just being written."""
@@ -109,6 +124,8 @@ class RingBuffer:
         if start == end:
             return RingChunk(b"", [])
         base = start & self._mask
+        if base + (end - start) > self._reach:
+            self._map_everything()
         data, unpack = self._data, _LENGTH.unpack_from
         records: list[tuple[int, int]] = []
         while position < end:
