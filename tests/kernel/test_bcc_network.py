@@ -327,6 +327,20 @@ int on_packet(struct __sk_buff *skb)
     skb->mark = 5;
     return ip->ttl + ip->foffset + (ip->df << 10) + (ip->mf << 11) + (ethernet->dst & 0xff) + skb->mark;
 }
+int on_checksum(struct __sk_buff *skb)
+{
+    u8 *cursor = 0;
+    struct ethernet_t *ethernet = cursor_advance(cursor, sizeof(*ethernet));
+    struct ip_t *ip = cursor_advance(cursor, sizeof(*ip));
+    u32 source = ip->src;
+    incr_cksum_l3(&ip->hchecksum, source, 0x7f000001U);
+    ip->src = 0x7f000001;
+    u64 sum = 0;
+    for (int i = 0; i < 10; i++)
+        sum += load_half(skb, 14 + 2 * i);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (u16)sum;
+}
 int on_short(struct __sk_buff *skb)
 {
     u8 *cursor = 0;
@@ -340,4 +354,9 @@ def test_packets_are_written() -> None:
         packet = bytes(64)
         result = b.load_func("on_packet", BPF.SCHED_CLS).program.program.run(data=packet)
         assert result == 7 + 0x200 + (1 << 10) + 6 + 5
+        header = bytes.fromhex("45000034 1f2e 4000 4006 0000 c0a80102 0a000001")
+        total = sum(int.from_bytes(header[i : i + 2], "big") for i in range(0, 20, 2))
+        checksum = 0xFFFF - (total % 0xFFFF)
+        packet = bytes(14) + header[:10] + checksum.to_bytes(2, "big") + header[12:] + bytes(40)
+        assert b.load_func("on_checksum", BPF.SCHED_CLS).program.program.run(data=packet) == 0xFFFF
         assert b.load_func("on_short", BPF.SCHED_CLS).program.program.run(data=packet) == 0

@@ -14,6 +14,7 @@ from trapline.bcc.compiling import compile_text, find_source_file, read_source, 
 from trapline.bcc.constants import BPFAttachType, BPFProgType, XDPAction, XDPFlags
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError, LoadError, NotOfferedError
+from trapline.bcc.layouts import format_layout
 from trapline.bcc.names import SYSCALL_PREFIXES, Name, to_bytes, to_text
 from trapline.bcc.perf import PerfBuffers
 from trapline.bcc.perf_events import encode_attr
@@ -214,6 +215,15 @@ class BPF(BPFProgType):
         if info is None:
             raise KeyError(name)
         return self._tables.make(info, self._object.maps[info.name], keytype, leaftype, reducer)
+
+    def decode_table(self, table_name: Name, sizeinfo: bool = False) -> str:
+        """Return the layout of a table's keys and leaves as text, with offsets and sizes if `sizeinfo`."""
+        name = to_text(table_name)
+        if name not in self._infos:
+            raise KeyError(table_name)
+        return format_layout(
+            self._infos[name], self._object.maps[name].fd, list(self._infos).index(name), sizes=sizeinfo
+        )
 
     def __getitem__(self, key: Name) -> Any:
         if key not in self.tables:

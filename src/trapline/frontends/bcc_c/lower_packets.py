@@ -14,7 +14,7 @@ from trapline.clang.ctype import CField, CInt, CRecord, CType
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.prelude.packets import PACKET
 from trapline.ir import function as f
-from trapline.ir.types import I8, I64, Int
+from trapline.ir.types import I8, I32, I64, Int
 from trapline.records import record
 
 if TYPE_CHECKING:
@@ -100,9 +100,42 @@ def _extract(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
     return load_packet(lo, lo.wide(expr.arguments[1]), PacketBits(start.value, width.value))
 
 
+def _checksum(layer: int) -> Callable[[Lowerer, tree.CallFunction], f.Op]:
+    """``incr_cksum_l3(&ip->hchecksum, old, new)``: the values are in the machine's order, as those of members are."""
+
+    def rule(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
+        place, old, new, *flags = expr.arguments
+        size = _size_as_written(new)
+        values = [_network_order(lo, lo.wide(value), size) for value in (old, new)]
+        option: f.Op = lo.b.i64(size)
+        if layer == 4:
+            pseudo = lo.b.binary("and", lo.wide(flags[0]), lo.b.i64(1))
+            option = lo.b.binary("or", lo.b.binary("shl", pseudo, lo.b.i64(4)), option)
+        address = lo.to_integer(lo.wide(place))
+        result = lo.b.helper(f"l{layer}_csum_replace", lo.b.context, address, *values, option)
+        return lo.b.resize(result, I32, signed=True)
+
+    return rule
+
+
+def _size_as_written(expr: tree.Expr) -> int:
+    """Return the size of an argument before it was converted to the parameter's 8 bytes."""
+    return expr.operand.type.size if isinstance(expr, tree.Cast) and expr.type.size == 8 else expr.type.size
+
+
+def _network_order(lo: Lowerer, value: f.Op, size: int) -> f.Op:
+    if size not in (2, 4, 8):
+        return value
+    type_ = Int(size * 8)
+    swapped = lo.b.emit(f.Convert(type_, "bswap", lo.b.resize(value, type_, signed=False)))
+    return lo.b.resize(swapped, I64, signed=False)
+
+
 PACKET_FUNCTIONS: dict[str, Callable[[Lowerer, tree.CallFunction], f.Op]] = {
     "load_byte": _load(1),
     "load_half": _load(2),
     "load_word": _load(4),
     "bpf_dext_pkt": _extract,
+    "incr_cksum_l3": _checksum(3),
+    "incr_cksum_l4": _checksum(4),
 }

@@ -60,6 +60,8 @@ int f(struct __sk_buff *skb) {
     [
         ("return ip->hlen;", ["skb_load_bytes"]),
         ("return ethernet->src == 0 && ip->dst;", ["skb_load_bytes", "skb_load_bytes"]),
+        ("return incr_cksum_l3(&ip->hchecksum, ip->src, 1u);", ["skb_load_bytes", "l3_csum_replace"]),
+        ("return incr_cksum_l4(&ip->hchecksum, 1, (u16)2, 1);", ["l4_csum_replace"]),
         ("ip->ttl = 3; return 0;", ["skb_store_bytes"]),
         ("ip->hlen = 3; return 0;", ["skb_load_bytes", "skb_store_bytes"]),
         ("return load_half(skb, (u64)cursor) + bpf_dext_pkt(skb, 3, 2, 5);", ["skb_load_bytes", "skb_load_bytes"]),

@@ -17,7 +17,14 @@ u64 load_byte(void *, u64);
 u64 load_half(void *, u64);
 u64 load_word(void *, u64);
 u64 bpf_dext_pkt(void *, u64, u64, u64);
+int incr_cksum_l3(void *, u64, u64);
+int incr_cksum_l4(void *, u64, u64, u64);
 """
+
+_WORDS_TEXT = """
+cursor_advance BPF_PACKET_HEADER load_byte load_half load_word bpf_dext_pkt incr_cksum_l3 incr_cksum_l4
+"""
+_WORDS = frozenset(_WORDS_TEXT.split())
 
 # Tag → members, each with its width in bits.
 _HEADERS = {
@@ -42,8 +49,7 @@ _HEADERS = {
 def packet_headers(scan: TextScan) -> str:
     """Return the headers, and what walks over them, as far as a text uses them."""
     wanted = [tag for tag in _HEADERS if tag in scan.identifiers and tag not in scan.defined]
-    words = {"cursor_advance", "BPF_PACKET_HEADER", "load_byte", "load_half", "load_word", "bpf_dext_pkt"}
-    if not wanted and not words & scan.identifiers:
+    if not wanted and not _WORDS & scan.identifiers:
         return ""
     return _CURSORS + "".join(_declare(tag, _HEADERS[tag]) for tag in wanted)
 
