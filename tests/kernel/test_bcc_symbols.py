@@ -156,7 +156,10 @@ def test_stacks_with_build_ids() -> None:
         os.getuid()
         entries = list(b["stacks"].walk(b["last"][0].value))
         assert entries
-        assert BPF.sym(entries[0], os.getpid(), show_module=True) == b"[unknown]"
+        assert BPF.sym(entries[0], -1, show_module=True) == b"[unknown]"
+        # Files of the process need not be named.
+        assert BPF.sym(entries[0], os.getpid(), show_module=True, show_offset=True) == b"getuid+0x0 [libc.so.6]"
         assert BPF.add_module("c") == 0
         assert BPF.add_module("/nosuch") == -1
+        assert BPF.sym(entries[0], -1, show_module=True) == b"getuid [libc.so.6]"
         assert BPF.sym(entries[0], os.getpid(), show_module=True, show_offset=True) == b"getuid+0x0 [libc.so.6]"

@@ -133,7 +133,7 @@ def sym(addr: Any, pid: int, show_module: bool = False, show_offset: bool = Fals
     """
     if is_build_id(addr):
         return format_symbol(
-            lambda entry: _readable(resolve_build_id(machine(), entry), demangle),
+            lambda entry: _readable(resolve_build_id(machine(), entry, pid), demangle),
             addr,
             show_module=show_module,
             show_offset=show_offset,

@@ -100,14 +100,15 @@ def _module(symbol: FoundSymbol, default: str, pid: int = 0) -> bytes | None:
     return to_bytes(module) if module else None
 
 
-def resolve_build_id(source: BuildIdSource, entry: Any) -> tuple[bytes | None, int, bytes | None]:
+def resolve_build_id(source: BuildIdSource, entry: Any, pid: int) -> tuple[bytes | None, int, bytes | None]:
     """Return (name, offset into it, module) of an element of a stack with build ids, as `SymbolCache.resolve` does.
 
     Args:
-        source: knows the files that ``BPF.add_module`` was given.
+        source: knows the files that ``BPF.add_module`` was given, and those of processes.
         entry: a ``struct bpf_stack_build_id``: `status`, `build_id`, and `offset` in the file.
+        pid: the process whose stack it is.
     """
-    found = source.build_id_symbol(bytes(entry.build_id).hex(), entry.offset)
+    found = source.build_id_symbol(bytes(entry.build_id).hex(), entry.offset, pid)
     if found is None:
         return None, entry.offset, None
     return to_bytes(found.name) if found.name else None, found.offset, to_bytes(found.module)
@@ -116,7 +117,7 @@ def resolve_build_id(source: BuildIdSource, entry: Any) -> tuple[bytes | None, i
 class BuildIdSource(Protocol):
     """Finds symbols by build ids; `trapline.engine.machine.Machine` does."""
 
-    def build_id_symbol(self, build_id: str, offset: int) -> FoundSymbol | None:
+    def build_id_symbol(self, build_id: str, offset: int, pid: int = -1) -> FoundSymbol | None:
         """Return the symbol at an offset of the file with a build id; with an empty name where there is none."""
 
 

@@ -156,16 +156,20 @@ class Machine:
             self._build_ids[build_id] = path
         return build_id or None
 
-    def build_id_symbol(self, build_id: str, offset: int) -> Symbol | None:
-        """Return the symbol at an offset of a file that `add_build_id` has seen.
+    def build_id_symbol(self, build_id: str, offset: int, pid: int = -1) -> Symbol | None:
+        """Return the symbol at an offset of a file that `add_build_id` has seen, or that a process has mapped.
 
         Args:
             build_id: in hexadecimal.
             offset: bytes from the start of the file.
+            pid: the process; -1 for none.
 
         Returns:
             ``None`` for a file that is not known; a symbol without name where no function is.
         """
+        if build_id not in self._build_ids and pid > 0:
+            for mapped in mapped_binaries([pid]):
+                self.add_build_id(mapped)
         path = self._build_ids.get(build_id)
         if path is None:
             return None

@@ -25,7 +25,7 @@ class Source:
     def demangle(self, name):
         return "f()" if name == "_Z1fv" else name
 
-    def build_id_symbol(self, build_id, offset):
+    def build_id_symbol(self, build_id, offset, pid=-1):
         return {("ab" * 20, 1): Symbol("f", 1, "/lib/x.so"), ("ab" * 20, 9): Symbol("", 9, "/lib/x.so")}.get(
             (build_id, offset)
         )
@@ -52,7 +52,7 @@ def test_symbols_of_the_kernel():
 def test_build_ids():
     def show(build_id, offset):
         entry = SimpleNamespace(build_id=bytes.fromhex(build_id), offset=offset)
-        return format_symbol(lambda e: resolve_build_id(Source(), e), entry, show_module=True, show_offset=True)
+        return format_symbol(lambda e: resolve_build_id(Source(), e, 5), entry, show_module=True, show_offset=True)
 
     assert show("ab" * 20, 1) == b"f+0x1 [x.so]"
     assert show("ab" * 20, 9) == b"[unknown] [x.so]"
