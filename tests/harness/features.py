@@ -151,6 +151,7 @@ FEATURES = {
         Feature("module_btf", lambda: _has_config("CONFIG_DEBUG_INFO_BTF_MODULES")),
         Feature("bpftrace_peer", lambda: (PEERS / "usr/bin/bpftrace").exists()),
         Feature("bcc_peer", lambda: (PEERS / "usr/lib/python3/dist-packages/bcc").exists()),
+        Feature("bcc_tools", lambda: (PEERS.parent / "bcc-tools-0.37").exists()),
         Feature("bpftool", lambda: shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin:/bin") is not None),
         Feature("breakpoints", lambda: _opens_event(_BREAKPOINT)),
         Feature("no_hardware_counters", lambda: not _opens_event(_CYCLES)),
@@ -161,4 +162,4 @@ FEATURES = {
 }
 
 # Missing ones are not a property of the kernel: where everything is required, they fail.
-INSTALLED = {"bpftrace_peer", "bcc_peer", "bpftool", "tracefs"}
+INSTALLED = {"bpftrace_peer", "bcc_peer", "bcc_tools", "bpftool", "tracefs"}
