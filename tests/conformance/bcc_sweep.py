@@ -24,7 +24,8 @@ def prepare(tool: BccTool, package: str) -> None:
         if not Path(f"/sys/module/{module}").exists():
             subprocess.run(["modprobe", module], check=False, capture_output=True, timeout=scaled(10))
     source = PACKAGES[package] / "share/bpfcc-tools"
-    if source.exists() and not _SHARED.exists():
+    # Only in a guest: what it writes is lost with it.
+    if os.environ.get("TRAPLINE_GUEST") and source.exists() and not _SHARED.exists():
         shutil.copytree(source, _SHARED)
 
 

@@ -118,7 +118,7 @@ TOOLS = (
     _tool("f2fsslower", "0", "files", modules=("f2fs",)),
     _tool("filegone", "", "named", rf"{{pid}} +{_WORK} +DELETE +second-name"),
     _tool("filelife", "", "named", rf"{{pid}} +{_WORK} +[\d.]+ +second-name"),
-    _tool("fileslower", "0", "named", rf"{_WORK} +{{pid}} +W 5000 +[\d.]+ first-name"),
+    _tool("fileslower", "-p {pid} 0", "named", rf"{_WORK} +{{pid}} +W 5000 +[\d.]+ first-name"),
     _tool("filetop", "-C 2 1", "listing", rf"{{pid}} +{_WORK} +\d+ +\d+ +\d+ +\d+ +R +often-read", ends=True),
     _tool("funccount", "vfs_unlink -d 2", "named", r"^vfs_unlink +1$", ends=True),
     _tool("funcinterval", "-d 2 vfs_read", "everything", _BUCKET, ends=True),
