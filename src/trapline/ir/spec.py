@@ -405,6 +405,8 @@ class ProgramSpec:
         attach_points: where it runs; empty when the embedding program attaches it later.
         label: the probe as the user wrote it.
         subprograms: functions that `function` refers to by name (callbacks).
+        preemptible: another thread may run it on the same CPU before it ends, unless it forbids that, which the kernel
+            lets it do.
     """
 
     name: str
@@ -415,6 +417,7 @@ class ProgramSpec:
     expected_attach: str = ""
     span: tuple[int, int] | None = None
     subprograms: tuple[Function, ...] = ()
+    preemptible: bool = False
 
 
 @record(frozen=True)

@@ -135,3 +135,8 @@ class Target(Protocol):
 
     def syscall_prefix(self) -> str:
         """Return what precedes a system call's name in kallsyms (``__x64_sys_``)."""
+
+
+def can_forbid_preemption(target: Target, license: str) -> bool:
+    """Return whether kprobe programs under a license may forbid the kernel to run another thread on their CPU."""
+    return "GPL" in license and target.has("kfunc:KPROBE:bpf_preempt_disable")

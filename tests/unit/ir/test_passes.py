@@ -239,6 +239,34 @@ def test_each_program_has_an_element_of_scratch() -> None:
     assert text.count("store i32 1 -> ") == text.count("store i32 2 -> ") == 1
 
 
+@pytest.mark.parametrize(
+    ("size", "preemptible", "tail_call", "forbids"),
+    [(200, True, False, True), (16, True, False, False), (200, False, False, False), (200, True, True, False)],
+)
+def test_a_program_that_may_be_preempted_keeps_its_scratch_to_itself(
+    size: int, preemptible: bool, tail_call: bool, forbids: bool
+) -> None:
+    b = Builder("p")
+    b.helper("get_current_comm", b.local(size), b.i64(16))
+    if tail_call:
+        b.helper("tail_call", b.context, b.map("table"), b.i64(0))
+    other = b.new_block("other")
+    b.branch(b.truth(b.helper("jiffies64")), other, second := b.new_block("second"))
+    b.start(other)
+    b.ret(b.i64(1))
+    b.start(second)
+    b.ret(b.i64(0))
+    program = ProgramSpec("p", "KPROBE", b.finish(), preemptible=preemptible)
+    spec = passes.run(ModuleSpec("stdin", "", (program,), (TABLE,)))
+    blocks = spec.programs[0].function.blocks
+    calls = [[op.name for op in block.ops if isinstance(op, f.Kfunc)] for block in blocks]
+    ends = [isinstance(block.terminator, f.Return) for block in blocks]
+    assert sum(ends) == (3 if size > 64 else 2)  # with scratch, one more: there is none
+    assert calls[0] == ["bpf_preempt_disable"] * forbids
+    assert [bool(names) for names in calls[1:]] == [end and forbids for end in ends[1:]]
+    check_module(spec)
+
+
 def test_many_small_variables_move_when_the_frame_is_full() -> None:
     b = Builder("p")
     keep = b.local(40, "keep", scratch=False)

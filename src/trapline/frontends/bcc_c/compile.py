@@ -25,7 +25,7 @@ from trapline.frontends.bcc_c.statics import Statics
 from trapline.frontends.bcc_c.tables import describe, map_spec
 from trapline.frontends.bcc_c.tree import FunctionTree
 from trapline.ir.spec import MapSpec, ModuleSpec, ProgramSpec
-from trapline.ir.target import Target
+from trapline.ir.target import Target, can_forbid_preemption
 from trapline.source import Diagnostic, Source
 
 # The dialect: GNU C with Microsoft's anonymous members, lenient where scripts written for older compilers need it.
@@ -120,6 +120,8 @@ def _lower(
             label=function.name,
             expected_attach=info.expected_attach,
             span=function.span,
+            # It may be attached to a function of a user program, too.
+            preemptible=info.type == "KPROBE" and can_forbid_preemption(target, license_),
         )
         programs.append(spec)
     tables = {name: _with_event(table, unit) for name, table in declarations.tables.items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -23,7 +22,8 @@ from trapline.frontends.bpftrace.stash import argument_slots, lower_stash, resto
 from trapline.frontends.bpftrace.walk import descendants
 from trapline.ir import spec
 from trapline.ir.function import Op
-from trapline.ir.types import I64, VOID, integer
+from trapline.ir.target import can_forbid_preemption
+from trapline.ir.types import I64, integer
 from trapline.records import replace
 
 _NAME = re.compile(r"[^A-Za-z0-9_]+")
@@ -36,8 +36,6 @@ class Lowerer(LoopLowerer):
         """Lower predicate and block."""
         b = self.b
         probe = self.site.probe
-        if self._undisturbed:
-            b.kfunc("bpf_preempt_disable", returns=VOID)
         slots = argument_slots(self.typer)
         if slots:
             restore_stash(self, slots)
@@ -56,27 +54,11 @@ class Lowerer(LoopLowerer):
 
     def end_program(self, value: Op | None) -> None:
         """End the program: leave its own function; `value` is what a test says."""
-        if self._undisturbed:
-            self.b.kfunc("bpf_preempt_enable", returns=VOID)
         if value is not None and self.site.provider in ("test", "bench"):
             self.b.ret(value)
             return
         # A tracepoint's other listeners (perf) see the event only if the program returns non-zero.
         self.b.ret(self.b.i64(1 if self.site.program_type == "TRACEPOINT" else 0))
-
-    @cached_property
-    def _undisturbed(self) -> bool:
-        """Whether the program forbids the kernel to run another thread on its CPU, where the kernel allows that.
-
-        A user probe's program can be preempted; another thread that hits the probe then finds the program's scratch
-        memory in use, and would overwrite it.
-        """
-        knowledge = self.knowledge
-        return (
-            self.site.user
-            and "GPL" in knowledge.config.text("license")  # others may not call functions of the kernel
-            and knowledge.target.has(f"kfunc:{self.site.program_type}:bpf_preempt_disable")
-        )
 
     def _filter_process(self) -> None:
         options = self.knowledge.options
@@ -276,6 +258,7 @@ def _lower_site(
         expected_attach=site.expected_attach,
         span=(site.point.span.range[0], body.range[1]),
         subprograms=tuple(low.subprograms.values()),
+        preemptible=site.user and can_forbid_preemption(low.knowledge.target, low.knowledge.config.text("license")),
     )
 
 

@@ -13,6 +13,9 @@ once, when it starts::
                                                        %4: ptr<map> = offset %2 + 0
 
 Variables that never live together share their memory.
+
+A program that can be preempted (those of user probes) could find itself running twice on a CPU, with one scratch
+memory; where it uses that, it forbids the kernel to run another thread until it ends.
 """
 
 from __future__ import annotations
@@ -96,7 +99,21 @@ def _place_program(program: ProgramSpec, index: int, budget: int) -> int:
             f"{program.label or program.name} needs {used} bytes for its variables, and there are {LIMIT} on each CPU",
             hint="use shorter strings or smaller arrays",
         )
+    if used and program.preemptible and not any(_is_tail_call(op) for function in functions for op in function.ops()):
+        _forbid_preemption(program.function)
     return used
+
+
+def _is_tail_call(op: f.Op) -> bool:
+    """Tell whether a program ends here without a return; it cannot allow preemption again."""
+    return isinstance(op, f.Helper) and op.name == "tail_call"
+
+
+def _forbid_preemption(function: f.Function) -> None:
+    function.blocks[0].ops.insert(0, f.Kfunc(VOID, "bpf_preempt_disable", ()))
+    for block in function.blocks:
+        if isinstance(block.terminator, f.Return):
+            block.ops.insert(len(block.ops) - 1, f.Kfunc(VOID, "bpf_preempt_enable", ()))
 
 
 def _callees(functions: tuple[f.Function, ...]) -> dict[str, list[str]]:
