@@ -60,11 +60,21 @@ def as_seen_by(path: str, pid: int) -> str:
     return path if os.path.exists(path) and os.path.samefile(path, inside) else inside
 
 
-def find_binary(name: str, pid: int = -1) -> str | None:
-    """Return the path of what a uprobe names: a path, a library, or a program in ``PATH``."""
+def find_binary(name: str, pid: int = -1, *, program_first: bool = False) -> str | None:
+    """Return the path of what a probe names: a path, a library, or a program in ``PATH``.
+
+    Args:
+        name: the name.
+        pid: a process whose view of the files counts; -1 for none.
+        program_first: prefer a program to a library of that name.
+    """
+    if program_first and "/" not in name:
+        return _find_program(name) or find_library(name, max(pid, 0))
     found = find_library(name, max(pid, 0))
-    if found is not None or "/" in name:
-        return found
+    return found if found is not None or "/" in name else _find_program(name)
+
+
+def _find_program(name: str) -> str | None:
     for directory in os.environ.get("PATH", "").split(os.pathsep):
         path = os.path.join(directory, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):

@@ -46,7 +46,7 @@ class USDT:
         self.path = None if path is None else to_text(path)
         source: ProbeFinder = machine() if finder is None else finder
         if self.path:
-            found = find_binary(self.path, self.pid)
+            found = find_binary(self.path, self.pid, program_first=True)
             if found is None:
                 raise USDTException(f"USDT failed to instrument path {self.path}", hint="there is no such file")
             probes = source.file_probes(found)

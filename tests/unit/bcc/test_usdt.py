@@ -102,6 +102,25 @@ def test_where_arguments_are():
         probe.get_location(2)
 
 
+def test_a_program_comes_before_a_library(tmp_path, monkeypatch):
+    program = tmp_path / "c"
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"/nowhere:{tmp_path}")
+    asked = []
+
+    class Recorder(Finder):
+        def file_probes(self, path):
+            asked.append(path)
+            return []
+
+    USDT(path="c", finder=Recorder())
+    program.unlink()
+    USDT(path="c", finder=Recorder())
+    assert asked[0] == str(program)
+    assert "libc" in asked[1]
+
+
 def test_what_is_no_context():
     with pytest.raises(Exception, match="takes USDT objects, not int"):
         check_contexts([3])
