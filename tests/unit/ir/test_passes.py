@@ -117,6 +117,30 @@ def test_a_copied_struct_keeps_its_pointers() -> None:
     assert space_of_load(build) is Space.MAP
 
 
+def test_network_programs_reach_packets() -> None:
+    def number(b: Builder) -> f.Op:
+        return b.to_pointer(b.resize(b.load(I32, b.context), I64, signed=False), Space.INFER)
+
+    for type_ in ("XDP", "SCHED_CLS", "SK_MSG"):
+        assert space_of_load(number, type_) is Space.PACKET
+        assert space_of_load(lambda b: b.load(INFER, b.context), type_) is Space.PACKET
+    assert space_of_load(number, "KPROBE") is Space.UNKNOWN
+    assert join(Space.PACKET, Space.STACK) is Space.PACKET
+    assert join(Space.PACKET, Space.KERNEL) is Space.UNKNOWN
+
+
+def test_only_network_programs_write_to_their_context() -> None:
+    def write(type_: str) -> None:
+        b = Builder("p")
+        b.store(b.i32(1), b.offset(b.context, 8))
+        b.ret(b.i64(0))
+        passes.run(module(b.finish(), type=type_))
+
+    write("SCHED_CLS")
+    with pytest.raises(SemanticError, match="cannot write to the context"):
+        write("KPROBE")
+
+
 def test_a_select_joins() -> None:
     def build(b: Builder) -> f.Op:
         condition = b.truth(b.load(I64, b.context))
