@@ -100,21 +100,37 @@ def probe_helper(name: str, program: str = "KPROBE") -> bool | None:
     number = HELPERS.get(name)
     if number is None:
         raise ValueError(f"unknown BPF helper {name!r}")
+    return _may_call_helper(number, program)
+
+
+def _may_call_helper(number: int, program: str, expected: str = "", attach_btf_id: int = 0) -> bool | None:
     asm = Assembler()
     for register in (R1, R2, R3, R4, R5):
         asm.mov(register, 0)
-    code = asm.call(number).mov(R0, 0).exit().assemble()
+    # "unknown func", "invalid func" and (since 6.12) "program of this type cannot use helper" mean no; every other
+    # complaint is about the arguments.
+    refusals = ("unknown func", "invalid func", "cannot use helper")
+    return _is_accepted(asm.call(number), refusals, program, expected, attach_btf_id)
+
+
+def _is_accepted(
+    call: Assembler, refusals: tuple[str, ...], program: str, expected: str, attach_btf_id: int
+) -> bool | None:
+    """Load a program that makes a call; tell whether the verifier says none of `refusals`."""
     log = ctypes.create_string_buffer(_LOG_SIZE)
-    result = bpf.load_program(abi.PROGRAM_TYPES[program], code, log=log, log_level=1)
+    result = bpf.load_program(
+        abi.PROGRAM_TYPES[program],
+        call.mov(R0, 0).exit().assemble(),
+        expected_attach=abi.ATTACH_TYPES[expected] if expected else 0,
+        attach_btf_id=attach_btf_id,
+        log=log,
+        log_level=1,
+    )
     if result >= 0:
         os.close(result)
         return True
     text = log.value.decode(errors="replace")
-    if not text:
-        return None
-    # "unknown func", "invalid func" and (since 6.12) "program of this type cannot use helper" mean no; every other
-    # complaint is about the arguments.
-    return not any(words in text for words in ("unknown func", "invalid func", "cannot use helper"))
+    return not any(words in text for words in refusals) if text else None
 
 
 def probe_instruction_limit() -> int | None:
@@ -256,55 +272,22 @@ def _probe_iterator(btf: Btf, kind: str = "task") -> bool | None:
 
 def _probe_btf_helper(btf: Btf, name: str) -> bool | None:
     target = btf.func("bpf_fentry_test1")
-    number = HELPERS[name]
-    if target is None:
-        return None
-    asm = Assembler()
-    for register in (R1, R2, R3, R4, R5):
-        asm.mov(register, 0)
-    log = ctypes.create_string_buffer(_LOG_SIZE)
-    result = bpf.load_program(
-        abi.PROGRAM_TYPES["TRACING"],
-        asm.call(number).mov(R0, 0).exit().assemble(),
-        expected_attach=abi.ATTACH_TYPES["TRACE_FENTRY"],
-        attach_btf_id=target,
-        log=log,
-        log_level=1,
-    )
-    if result >= 0:
-        os.close(result)
-        return True
-    text = log.value.decode(errors="replace")
-    if not text:
-        return None
-    return not any(words in text for words in ("unknown func", "invalid func", "cannot use helper"))
+    return None if target is None else _may_call_helper(HELPERS[name], "TRACING", "TRACE_FENTRY", target)
 
 
 def _probe_kfunc(btf: Btf, program: str, name: str) -> bool | None:
     number = btf.func(name)
     if number is None:
         return False
-    attach = {"TRACING": "bpf_fentry_test1", "LSM": "bpf_lsm_file_open"}.get(program)
-    target = btf.func(attach) if attach else 0
+    place, expected = {"TRACING": ("bpf_fentry_test1", "TRACE_FENTRY"), "LSM": ("bpf_lsm_file_open", "LSM_MAC")}.get(
+        program, ("", "")
+    )
+    target = btf.func(place) if place else 0
     if target is None:
         return None
-    log = ctypes.create_string_buffer(_LOG_SIZE)
-    result = bpf.load_program(
-        abi.PROGRAM_TYPES[program],
-        Assembler().call_kfunc(number).mov(R0, 0).exit().assemble(),
-        expected_attach=abi.ATTACH_TYPES["TRACE_FENTRY"] if program == "TRACING" else 0,
-        attach_btf_id=target,
-        log=log,
-        log_level=1,
-    )
-    if result >= 0:
-        os.close(result)
-        return True
-    text = log.value.decode(errors="replace")
-    if not text:
-        return None
     # What may be called is looked up before the arguments, all of which are missing here.
-    return not any(words in text for words in ("is not allowed", "is not a kernel function", "require device-bound"))
+    refusals = ("is not allowed", "is not a kernel function", "require device-bound")
+    return _is_accepted(Assembler().call_kfunc(number), refusals, program, expected, target)
 
 
 def _probe_raw_tracepoint_run() -> bool | None:
