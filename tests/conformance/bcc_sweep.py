@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.conformance.bcc_run import Run, preload, run_tool
-from tests.conformance.bcc_tools import FAILS, PACKAGES, BccTool, find_tools, missing_patterns, verdict
+from tests.conformance.bcc_tools import FAILS, PACKAGES, BccTool, find_tools, fits, missing_patterns, verdict
 from tests.harness.limits import scaled
 
 _SHARED = Path("/usr/share/bpfcc-tools")
@@ -60,7 +60,7 @@ def main() -> None:
                 continue
             with tempfile.TemporaryDirectory(dir="/tmp") as name:
                 done = run(path, tool, package, Path(name))
-            result, reason = verdict(tool, done.done, done.pid)
+            result, reason = verdict(tool, done.done, done.pid, fit=fits(tool))
             note = "" if done.ready else ", never waited"
             print(f"{package} {tool.name}: {result} ({done.seconds:.1f} s{note}) {reason[:200]}", flush=True)
             if options.v or result == FAILS:
@@ -73,6 +73,7 @@ def main() -> None:
                     "code": done.done.code,
                     "pid": done.pid,
                     "ready": done.ready,
+                    "fits": fits(tool),
                     "stdout": done.done.stdout[-20_000:],
                     "stderr": done.done.stderr[-4_000:],
                 }

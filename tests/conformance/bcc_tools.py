@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.conformance.in_process import Done
@@ -19,6 +20,8 @@ PACKAGES = {version: PEERS / f"bcc-tools-{version}" for version in ("0.26", "0.3
 _CLOCK = r"\d\d:\d\d:\d\d"
 _BUCKET = r"^ +\d+ -> \d+ +: \d+ +\|\*"
 _WORK = "bccwork"
+# Fields of struct renamedata: of kernels before mnt_idmap, and of those before both became one.
+_IDMAPS = ("old_mnt_userns", "new_mnt_idmap")
 _NO_PROBES = "Failed to enable USDT probe"
 
 
@@ -34,6 +37,7 @@ class BccTool:
         ends: it ends by itself; else it is interrupted after the workload.
         why: what is missing where it prints nothing.
         lacks: what the tool says on a kernel or machine that has not what it needs; a regular expression.
+        knows: it chooses its text by these names of the kernel's types; with none of them, it chooses wrong.
         broken: what it says where BCC cannot run it either, for its text is wrong for the kernel.
         modules: kernel modules to load before, because the tool probes them.
         codes: exit codes that are right.
@@ -47,6 +51,7 @@ class BccTool:
     ends: bool = False
     why: str = ""
     lacks: str = ""
+    knows: tuple[str, ...] = ()
     broken: str = ""
     modules: tuple[str, ...] = ()
     codes: tuple[int, ...] = (0, 130)
@@ -116,8 +121,8 @@ TOOLS = (
     _tool("ext4dist", "3 1", "ext4", r"^operation = write$", _BUCKET, ends=True, modules=("ext4", "loop")),
     _tool("ext4slower", "0", "ext4", rf"{_WORK} +{{pid}} +W 4096 +0 +[\d.]+ ext4-file", modules=("ext4", "loop")),
     _tool("f2fsslower", "0", "files", modules=("f2fs",)),
-    _tool("filegone", "", "named", rf"{{pid}} +{_WORK} +DELETE +second-name"),
-    _tool("filelife", "", "named", rf"{{pid}} +{_WORK} +[\d.]+ +second-name"),
+    _tool("filegone", "", "named", rf"{{pid}} +{_WORK} +DELETE +second-name", knows=_IDMAPS),
+    _tool("filelife", "", "named", rf"{{pid}} +{_WORK} +[\d.]+ +second-name", knows=_IDMAPS),
     _tool("fileslower", "-p {pid} 0", "named", rf"{_WORK} +{{pid}} +W 5000 +[\d.]+ first-name"),
     _tool("filetop", "-C 2 1", "listing", rf"{{pid}} +{_WORK} +\d+ +\d+ +\d+ +\d+ +R +often-read", ends=True),
     _tool("funccount", "vfs_unlink -d 2", "named", r"^vfs_unlink +1$", ends=True),
@@ -298,8 +303,18 @@ def missing_patterns(tool: BccTool, text: str, pid: int) -> list[str]:
 WORKS, STARTS, LACKS, BROKEN, FAILS = "works", "starts", "lacking", "BCC fails too", "ours fails"
 
 
-def verdict(tool: BccTool, done: Done, pid: int) -> tuple[str, str]:
-    """Say how a run ended: one of the five results, and what is missing, or the error."""
+def fits(tool: BccTool) -> bool:
+    """Whether the tool has a text for the running kernel, as far as the table can tell."""
+    return not tool.knows or any(f"\0{name}\0".encode() in _type_names() for name in tool.knows)
+
+
+@cache
+def _type_names() -> bytes:
+    return Path("/sys/kernel/btf/vmlinux").read_bytes()
+
+
+def verdict(tool: BccTool, done: Done, pid: int, *, fit: bool = True) -> tuple[str, str]:
+    """Say how a run ended: one of the five results, and what is missing, or the error; `fit` is what `fits` said."""
     said = f"{done.stdout}\n{done.stderr}"
     for result, words in ((LACKS, tool.lacks), (BROKEN, tool.broken)):
         if words and (found := re.search(f".*(?:{words}).*", said)):
@@ -310,6 +325,9 @@ def verdict(tool: BccTool, done: Done, pid: int) -> tuple[str, str]:
         return FAILS, errors[-1]
     if done.code not in tool.codes:
         return FAILS, f"exit {done.code}: {errors[-1]}"
-    if missing := missing_patterns(tool, done.stdout, pid):
+    missing = missing_patterns(tool, done.stdout, pid)
+    if missing and not fit:
+        return BROKEN, f"the tool chooses its text by {' or '.join(tool.knows)}, which this kernel does not have"
+    if missing:
         return FAILS, f"does not print {missing[0]}"
     return (WORKS, "") if tool.patterns else (STARTS, tool.why)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.bcc_run import preload
 from tests.conformance.bcc_sweep import run
-from tests.conformance.bcc_tools import BROKEN, LACKS, WORKS, BccTool, find_tools, verdict
+from tests.conformance.bcc_tools import BROKEN, LACKS, WORKS, BccTool, find_tools, fits, verdict
 from tests.harness.features import has_feature
 
 
@@ -34,6 +34,6 @@ def _preloaded() -> None:
 @pytest.mark.parametrize(("package", "path", "tool"), [*_parameters()])
 def test_tool(package: str, path: Path, tool: BccTool, tmp_path: Path) -> None:
     done = run(path, tool, package, tmp_path)
-    result, reason = verdict(tool, done.done, done.pid)
+    result, reason = verdict(tool, done.done, done.pid, fit=fits(tool))
     shown = f"--- stdout\n{done.done.stdout}\n--- stderr\n{done.done.stderr}\n--- pid {done.pid}, {done.seconds:.1f} s"
     assert result in (WORKS, LACKS, BROKEN), f"{result}: {reason}\n{shown}"
