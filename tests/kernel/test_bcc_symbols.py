@@ -16,7 +16,7 @@ import pytest
 from tests.harness.limits import scaled
 from tests.kernel.test_uprobe import PROGRAMS, TRACED, running
 
-from trapline.bcc import BPF, USDT, SymbolCache
+from trapline.bcc import BPF, USDT, SymbolCache, bcc_symbol, bcc_symbol_option, lib
 from trapline.bcc.queries import symbol_cache
 from trapline.kernel.user_files import UserFiles
 from trapline.syscall.process import read_memory_maps
@@ -163,3 +163,18 @@ def test_stacks_with_build_ids() -> None:
         assert BPF.add_module("/nosuch") == -1
         assert BPF.sym(entries[0], -1, show_module=True) == b"getuid [libc.so.6]"
         assert BPF.sym(entries[0], os.getpid(), show_module=True, show_offset=True) == b"getuid+0x0 [libc.so.6]"
+
+
+def test_symbols_by_the_library() -> None:
+    def resolve(name: bytes, types: int = 0) -> tuple[int, int, bytes | None]:
+        sym, option = bcc_symbol(), bcc_symbol_option(use_symbol_type=types)
+        result = lib.bcc_resolve_symname(b"c", name, 0, 0, ct.byref(option), ct.byref(sym))
+        return result, sym.offset, ct.cast(sym.module, ct.c_char_p).value
+
+    result, offset, module = resolve(b"getuid")
+    assert result == 0
+    assert offset
+    assert b"libc" in module
+    assert resolve(b"no_such_function") == (-1, 0, None)
+    assert resolve(b"getuid", 1 << 10)[0] == -1  # no STT_GNU_IFUNC
+    assert lib.bcc_resolve_symname(b"/nosuch", b"f", 0, 0, None, ct.byref(bcc_symbol())) == -1

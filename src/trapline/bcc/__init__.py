@@ -23,11 +23,14 @@ from trapline.bcc.constants import (
     XDPFlags,
 )
 from trapline.bcc.importer import install
-from trapline.bcc.libbcc import lib
+from trapline.bcc.libbcc import bcc_symbol, bcc_symbol_option, lib
+from trapline.bcc.perf_events import Perf
 from trapline.bcc.strcmp import StrcmpRewrite
 from trapline.bcc.symbols import SymbolCache
+from trapline.bcc.table import PerfEventArray, RingBuf, Table
 from trapline.bcc.usdt import USDT, USDTException
-from trapline.bcc.utils import ArgString
+from trapline.bcc.utils import ArgString, get_online_cpus, printb
+from trapline.bcc.version import __version__
 
 __all__ = [
     "BPF",
@@ -43,17 +46,26 @@ __all__ = [
     "ArgString",
     "BPFAttachType",
     "BPFProgType",
+    "Perf",
+    "PerfEventArray",
     "PerfEventSampleFormat",
     "PerfHWConfig",
     "PerfSWConfig",
     "PerfType",
+    "RingBuf",
     "StrcmpRewrite",
     "SymbolCache",
+    "Table",
     "USDTException",
     "XDPAction",
     "XDPFlags",
+    "__version__",
+    "bcc_symbol",
+    "bcc_symbol_option",
+    "get_online_cpus",
     "install",
     "lib",
+    "printb",
 ]
 
 

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import ctypes as ct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from trapline.bcc.failures import NotOfferedError
-from trapline.bcc.names import Name
+from trapline.bcc.libraries import find_binary
+from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.engine import network
+from trapline.engine.machine import machine
 from trapline.errors import TraplineError
+
+
+class bcc_symbol(ct.Structure):
+    """A resolved symbol: `offset` is its address in the file `module`."""
+
+    _fields_ = [
+        ("name", ct.c_char_p),
+        ("demangle_name", ct.c_char_p),
+        ("module", ct.POINTER(ct.c_char)),
+        ("offset", ct.c_ulonglong),
+    ]
+
+
+class bcc_symbol_option(ct.Structure):
+    """What to look for: `use_symbol_type` has a bit for each ``STT_…`` that counts, 0 for functions."""
+
+    _fields_ = [
+        ("use_debug_file", ct.c_int),
+        ("check_debug_file_crc", ct.c_int),
+        ("lazy_symbolize", ct.c_int),
+        ("use_symbol_type", ct.c_uint),
+    ]
 
 
 class Library:
@@ -28,6 +53,28 @@ class Library:
     def bpf_prog_detach2(self, prog_fd: int, target_fd: int, attach_type: int) -> int:
         """Undo `bpf_prog_attach`."""
         return _result(lambda: network.detach_from_object(prog_fd, target_fd, attach_type))
+
+    def bcc_resolve_symname(self, module: Name, symname: Name, addr: int, pid: int, option: Any, sym: Any) -> int:
+        """Find a symbol of a program or library; -1 if there is none.
+
+        Args:
+            module: a path, or a library's short name.
+            symname: the symbol.
+            addr: its address, if that is known.
+            pid: the process whose view of the files counts; 0 for ours.
+            option: reference to a `bcc_symbol_option`, or ``None``.
+            sym: reference to the `bcc_symbol` that is filled in.
+        """
+        path = find_binary(to_text(module), pid)
+        types = option._obj.use_symbol_type if option else 0
+        address = addr or (machine().symbol_address(path, to_text(symname), types) if path else None)
+        if path is None or not address:
+            return -1
+        found = sym._obj
+        name = ct.create_string_buffer(to_bytes(path))
+        found.name, found.offset = to_bytes(symname), address
+        found.module = ct.cast(name, ct.POINTER(ct.c_char))
+        return 0
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):

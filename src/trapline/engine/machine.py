@@ -211,6 +211,24 @@ class Machine:
         """
         return read_file_functions(self.target.user_files, path)
 
+    def symbol_address(self, path: str, name: str, types: int = 0) -> int | None:
+        """Return the virtual address of a symbol of an ELF file, ``None`` if there is none.
+
+        Args:
+            path: the file.
+            name: the symbol.
+            types: a bit for each ``STT_…`` that counts; 0 for functions.
+        """
+        binary = self.target.user_files.open(path)
+        if binary is None:
+            return None
+        if not types:
+            function = binary.function(name)
+            return None if function is None else function.address
+        files = [binary.elf, *([binary.debug_elf] if binary.debug_elf is not None else [])]
+        symbols = (symbol for file in files for symbol in file.symbols_named(name))
+        return next((symbol.value for symbol in symbols if symbol.value and types >> symbol.type & 1), None)
+
     def file_offset(self, path: str, address: int) -> int:
         """Return the offset in the file of a virtual address of an ELF file.
 

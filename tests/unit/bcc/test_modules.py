@@ -25,6 +25,14 @@ def test_containers_are_pinned_maps():
     assert "int container_should_be_filtered()" in text
 
 
+def test_what_the_package_gives():
+    from trapline import bcc
+
+    names = "__version__ ArgString Perf PerfEventArray RingBuf StrcmpRewrite Table USDT get_online_cpus lib printb"
+    assert all(hasattr(bcc, name) for name in names.split())
+    assert bcc._get_num_open_probes() == 0
+
+
 def test_names_of_system_calls():
     number = {"x86_64": 39, "aarch64": 172}[os.uname().machine]
     assert syscalls[number] == syscall_name(number) == b"getpid"
