@@ -74,6 +74,7 @@ class _Pipe:
 def preload() -> None:
     """Import and read once, for all children, what every tool needs."""
     from trapline.bcc.importer import ALIASES
+    from trapline.bcc.queries import ksym
     from trapline.engine.machine import machine
     from trapline.frontends.bcc_c.compile import compile_c
     from trapline.source import Source
@@ -82,6 +83,7 @@ def preload() -> None:
     for name in ALIASES.values():
         __import__(name)
     machine().functions()
+    ksym(0)  # reads all symbols
     compile_c(Source("empty", "int nothing(void *ctx) { return 0; }"), machine().target)
 
 
@@ -150,7 +152,7 @@ def _read(path: Path) -> str:
 
 def _end(tool: int, status: list[int], *, ends: bool) -> None:
     """Wait until the tool has ended; interrupt it when it does not."""
-    patience = (scaled(1.5),) if ends else (0.3,)
+    patience = (scaled(5),) if ends else (0.3,)
     for seconds in (*patience, scaled(1), scaled(1)):
         if _wait_until(lambda: _has_ended(tool, status), seconds):
             return

@@ -35,7 +35,7 @@ class BccTool:
         workload: a name of bcc_workload.py.
         patterns: each matches somewhere in what it prints, ``^`` and ``$`` at lines.
         ends: it ends by itself; else it is interrupted after the workload.
-        why: what is missing where it prints nothing.
+        why: what is missing where it prints nothing, or does not fit the kernel.
         lacks: what the tool says on a kernel or machine that has not what it needs; a regular expression.
         knows: it chooses its text by these names of the kernel's types; with none of them, it chooses wrong.
         broken: what it says where BCC cannot run it either, for its text is wrong for the kernel.
@@ -163,7 +163,16 @@ TOOLS = (
     _tool("pidpersec", "", "everything", r"PIDs/sec: [1-9]"),
     _tool("profile", "-p {pid} 2", "busy", rf"{_WORK} \({{pid}}\)$", ends=True),
     _tool("rdmaucma", "", "files", modules=("rdma_ucm",)),
-    _tool("readahead", "-d 2", "read_ahead", r"^Read-ahead unused pages: \d+$", _BUCKET, ends=True),
+    _tool(
+        "readahead",
+        "-d 2",
+        "read_ahead",
+        r"^Read-ahead unused pages: \d+$",
+        _BUCKET,
+        ends=True,
+        broken=r"^Read-ahead unused pages: [1-9]\d*$",
+        why="its text takes the third argument of filemap_alloc_folio_noprof for what the function returns",
+    ),
     _tool("runqlat", "2 1", "everything", _BUCKET, ends=True),
     _tool("runqlen", "2 1", "busy", r"^ +0 +: \d+", ends=True),
     _tool("runqslower", "1", "threads", rf"^{_CLOCK} {_WORK} +{{pid}} +\d+"),
@@ -315,19 +324,22 @@ def _type_names() -> bytes:
 
 def verdict(tool: BccTool, done: Done, pid: int, *, fit: bool = True) -> tuple[str, str]:
     """Say how a run ended: one of the five results, and what is missing, or the error; `fit` is what `fits` said."""
-    said = f"{done.stdout}\n{done.stderr}"
-    for result, words in ((LACKS, tool.lacks), (BROKEN, tool.broken)):
-        if words and (found := re.search(f".*(?:{words}).*", said)):
-            return result, found[0].strip()
     lines = [line for line in done.stderr.splitlines() if line.strip()] or ["(no message)"]
-    errors = [line for line in lines if "ERROR" in line] or lines[-1:]
-    if "Traceback (most recent call last)" in done.stderr and not errors[-1].startswith("KeyboardInterrupt"):
-        return FAILS, errors[-1]
-    if done.code not in tool.codes:
-        return FAILS, f"exit {done.code}: {errors[-1]}"
-    missing = missing_patterns(tool, done.stdout, pid)
-    if missing and not fit:
+    error = next((line for line in reversed(lines) if "ERROR" in line), lines[-1])
+    failure = ""
+    if "Traceback (most recent call last)" in done.stderr and not error.startswith("KeyboardInterrupt"):
+        failure = error
+    elif done.code not in tool.codes:
+        failure = f"exit {done.code}: {error}"
+    elif missing := missing_patterns(tool, done.stdout, pid):
+        failure = f"does not print {missing[0]}"
+    elif tool.patterns:
+        return WORKS, ""
+    said = f"{done.stdout}\n{done.stderr}"
+    if tool.lacks and (found := re.search(f".*(?:{tool.lacks}).*", said)):
+        return LACKS, found[0].strip()
+    if failure and tool.broken and (found := re.search(f".*(?:{tool.broken}).*", said, re.MULTILINE)):
+        return BROKEN, tool.why or found[0].strip()
+    if failure and not fit:
         return BROKEN, f"the tool chooses its text by {' or '.join(tool.knows)}, which this kernel does not have"
-    if missing:
-        return FAILS, f"does not print {missing[0]}"
-    return (WORKS, "") if tool.patterns else (STARTS, tool.why)
+    return (FAILS, failure) if failure else (STARTS, tool.why)
