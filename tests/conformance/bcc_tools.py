@@ -283,7 +283,6 @@ _OFTEN = frozenset(
         "tcpretrans",
         "trace",
         "vfsstat",
-        "cobjnew",
     ]
 )
 # Shell scripts for processes of one language, which start ucalls, uflow …; and one that uses no BPF.
