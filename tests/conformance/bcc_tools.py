@@ -22,6 +22,8 @@ _BUCKET = r"^ +\d+ -> \d+ +: \d+ +\|\*"
 _WORK = "bccwork"
 # Fields of struct renamedata: of kernels before mnt_idmap, and of those before both became one.
 _IDMAPS = ("old_mnt_userns", "new_mnt_idmap")
+# bpfcc-tools 0.26 knows no other way.
+_INLINED = "no function (__)?blk_account_io_(start|done)"
 _NO_PROBES = "Failed to enable USDT probe"
 
 
@@ -82,13 +84,36 @@ TOOLS = (
     _tool(
         "biopattern", "2 1", "block", rf"^{_CLOCK} +nullb0 +\d+ +\d+ +[34] +(24|32)$", ends=True, modules=("null_blk",)
     ),
-    _tool("biosnoop", "", "block", rf"{_WORK} +{{pid}} +nullb0 +R +0 +8192", modules=("null_blk",)),
-    _tool("biotop", "4 1", "block", rf"{{pid}} +{_WORK} +R +\d+ +\d+ +nullb0 +4 +32", ends=True, modules=("null_blk",)),
+    _tool(
+        "biosnoop",
+        "",
+        "block",
+        rf"{_WORK} +{{pid}} +nullb0 +R +0 +8192",
+        modules=("null_blk",),
+        lacks=_INLINED,
+    ),
+    _tool(
+        "biotop",
+        "4 1",
+        "block",
+        rf"{{pid}} +{_WORK} +R +\d+ +\d+ +nullb0 +4 +32",
+        ends=True,
+        modules=("null_blk",),
+        lacks=_INLINED,
+    ),
     _tool("bitesize", "", "block", rf"^Process Name = {_WORK}$", r"^ +8 -> 15 +: 4 "),
     _tool("bpflist", "", "files", r"^PID +COMM +TYPE +COUNT$", ends=True),
     _tool("btrfsdist", "2 1", "files", ends=True, modules=("btrfs",)),
     _tool("btrfsslower", "", "files", modules=("btrfs",)),
-    _tool("cachestat", "2 1", "listing", r"^ +[1-9]\d* +\d+ +\d+ +[\d.]+% +\d+ +\d+$", ends=True),
+    _tool(
+        "cachestat",
+        "2 1",
+        "listing",
+        r"^ +[1-9]\d* +\d+ +\d+ +[\d.]+% +\d+ +\d+$",
+        ends=True,
+        broken=r"^ +0 +0 +0 +0\.00% ",
+        why="bpfcc-tools 0.26 counts mark_page_accessed, which is not called since there are folios",
+    ),
     _tool("cachetop", "2", "listing", r"bccwork", terminal=True),
     _tool("capable", "", "ids", rf"{{pid}} +{_WORK} +7 +CAP_SETUID"),
     _tool("cobjnew", "{pid} 2", "allocate", r"^block size 70001 +10 +700010$"),
