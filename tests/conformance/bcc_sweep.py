@@ -74,6 +74,7 @@ def main() -> None:
                     "pid": done.pid,
                     "ready": done.ready,
                     "fits": fits(tool),
+                    "result": result,
                     "stdout": done.done.stdout[-20_000:],
                     "stderr": done.done.stderr[-4_000:],
                 }

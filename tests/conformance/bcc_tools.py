@@ -23,7 +23,7 @@ _WORK = "bccwork"
 # Fields of struct renamedata: of kernels before mnt_idmap, and of those before both became one.
 _IDMAPS = ("old_mnt_userns", "new_mnt_idmap")
 # bpfcc-tools 0.26 knows no other way.
-_INLINED = "no function (__)?blk_account_io_(start|done)"
+_INLINED = r"no function (__)?blk_account_io_(start|done)|mark blk_account_io_done notrace"
 _NO_PROBES = "Failed to enable USDT probe"
 
 
@@ -79,7 +79,7 @@ TOOLS = (
     ),
     _tool("bashreadline", "", "bash", rf"^{_CLOCK} +\d+ +echo typed; exit$"),
     _tool("bindsnoop", "", "tcp", rf"^ *{{pid}} {_WORK} +TCP +127.0.0.1 +54321"),
-    _tool("biolatency", "2 1", "block", _BUCKET, ends=True),
+    _tool("biolatency", "2 1", "block", _BUCKET, ends=True, lacks=_INLINED),
     _tool("biolatpcts", "-i 2 /dev/nullb0", "block", r"^read +[\d.]+[mun]?s", modules=("null_blk",)),
     _tool(
         "biopattern", "2 1", "block", rf"^{_CLOCK} +nullb0 +\d+ +\d+ +[34] +(24|32)$", ends=True, modules=("null_blk",)
@@ -264,7 +264,7 @@ TOOLS = (
     _tool("uobjnew", "-l c {pid} 2", "allocate", r"^block size 70001 +10 +700010$"),
     _tool("ustat", "-C 2 1", "files", r"^PID +CMDLINE +METHOD/s", ends=True),
     _tool("uthreads", "-l java {pid}", "files", lacks=_NO_PROBES),
-    _tool("vfscount", "4", "named", r"vfs_unlink\W* +1$", ends=True),
+    _tool("vfscount", "4", "named", r"vfs_unlink\b.* [1-9]\d*$", ends=True),
     _tool("vfsstat", "2 1", "everything", rf"^{_CLOCK}: +[1-9]\d* +[1-9]", ends=True),
     _tool("virtiostat", "1 1", "files", r"9pnet_virtio", ends=True),
     _tool("wakeuptime", "-p {pid} 2", "everything", rf"target: +{_WORK}$", ends=True),
