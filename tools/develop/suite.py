@@ -18,7 +18,7 @@ from tools.develop.run import REPO, StepError, clean_environment, run_step, say
 # "sid" is Debian sid's, 7.2 or newer.
 KERNELS = ("6.1", "6.12", "sid")
 RESULTS = REPO / "build" / "guest"
-_GUEST_TIMEOUT_S = 35 * 60
+_GUEST_TIMEOUT_S = 40 * 60
 _HOST_TIMEOUT_S = 30 * 60
 _GUEST_TESTS = ("tests/kernel", "tests/conformance")
 
