@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +236,7 @@ def _drain(outer: int, inner: int, out: Path) -> int:
 
 def _trace(words: list[str], out: Path, err: Path, waiting: _Pipe, *, terminal: bool) -> int:
     os.setpgid(0, 0)
+    warnings.simplefilter("ignore")  # pytest makes errors of them, and older tools have sloppy escapes
     os.environ["PYTHONUNBUFFERED"] = "1"
     for number, path in ((1, out), (2, err)):
         target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
