@@ -32,14 +32,19 @@ class TestTimeoutError(Exception):
     """A test ran longer than its limit."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to run a part of the tests, so that several guests can share a kernel's."""
+    parser.addoption("--part", default="1/1", help="run part K of N (every Nth test, from the Kth on): 1/2")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Write results where we are told to."""
     if path := os.environ.get("TRAPLINE_RESULTS"):
         config.pluginmanager.register(ResultFile(Path(path)))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse unknown features, and treat everything under tests/kernel as kernel tests."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse unknown features, treat everything under tests/kernel as kernel tests, and keep our part."""
     folder = Path(__file__).parent / "kernel"
     for item in items:
         for marker in item.iter_markers("needs"):
@@ -48,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 raise pytest.UsageError(f"{item.nodeid} needs {unknown}; tests/harness/features.py has no such row")
         if folder in item.path.parents and item.get_closest_marker("kernel") is None:
             item.add_marker(pytest.mark.kernel)
+    part, parts = (int(number) for number in config.getoption("--part").split("/"))
+    items[:] = items[part - 1 :: parts]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

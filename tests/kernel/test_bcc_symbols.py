@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests.harness.limits import scaled
-from tests.kernel.test_uprobe import PROGRAMS, TRACED, running
+from tests.harness.processes import running
+from tests.kernel.test_uprobe import PROGRAMS, TRACED
 
 from trapline.bcc import BPF, USDT, SymbolCache, bcc_symbol, bcc_symbol_option, lib
 from trapline.bcc.queries import symbol_cache

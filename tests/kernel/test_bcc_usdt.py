@@ -8,7 +8,8 @@ import time
 
 import pytest
 from tests.harness.limits import scaled
-from tests.kernel.test_uprobe import PROGRAMS, TRACED, running
+from tests.harness.processes import running
+from tests.kernel.test_uprobe import PROGRAMS, TRACED
 from tests.kernel.test_usdt import read_semaphore
 
 from trapline.bcc import BPF, USDT, USDTException

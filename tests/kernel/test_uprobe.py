@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness.limits import scaled
+from tests.harness.processes import running
 
 import trapline
 from trapline.errors import SemanticError, UnsupportedError
@@ -25,17 +25,6 @@ from trapline.syscall.binaries import find_binaries
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs" / "user"
 TRACED = PROGRAMS / "traced"
 pytestmark = pytest.mark.limit(60)
-
-
-@contextmanager
-def running(path: Path, *args: str) -> Iterator[int]:
-    """Run a program until the block ends; yields its pid."""
-    process = subprocess.Popen([str(path), *args], stdout=subprocess.DEVNULL)
-    try:
-        yield process.pid
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
 
 
 def texts(program: str, count: int = 1, **options: object) -> list[str]:

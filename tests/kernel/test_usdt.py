@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.harness.limits import scaled
-from tests.kernel.test_uprobe import PROGRAMS, TRACED, run, running, texts
+from tests.harness.processes import running
+from tests.kernel.test_uprobe import PROGRAMS, TRACED, run, texts
 
 import trapline
 

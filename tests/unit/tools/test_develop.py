@@ -40,6 +40,17 @@ def test_report_counts_what_passed_and_what_the_kernel_lacks(
     ]
 
 
+def test_parts_of_a_kernels_tests_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(tmp_path / "1.json")
+    write_results(tmp_path / "2.json", kernel_tests={"passed": 4, "failed": 1}, failures=["t::x"], exit=1, lacks={})
+    tally = suite._sum_up([suite._read_tally(name, tmp_path / f"{name}.json") for name in ("1", "2")])
+    assert suite._report([tally], [], 60) == 1
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "kernel tests on 6.1.0 (guest): 7 passed, 1 failed, 2 skipped (the kernel lacks kprobe_multi: 2)",
+        "9 passed, 1 failed",
+    ]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
