@@ -13,6 +13,8 @@ from tests.conformance.in_process import run_command_line
 from tests.kernel.traced import ME, trace
 
 import trapline
+from trapline.engine.native_code import READER_CODE
+from trapline.runtime.native.drain import NativeReader
 
 pytestmark = pytest.mark.limit(60)
 
@@ -102,3 +104,44 @@ def test_a_full_ring_is_told_with_its_probe_on_stderr(tmp_path: Path) -> None:
     assert [str(lost)] == named if lost else not named
     printed = sum(1 for line in done.stdout.splitlines() if line and not line.startswith((" ", "@")))
     assert printed + lost == calls
+
+
+@pytest.mark.needs("tracefs")
+@pytest.mark.parametrize(("options", "pages"), [([], 16), (["-f", "json"], 16), ([], 1024)])
+def test_every_event_of_a_flood_is_printed_or_counted_as_lost(
+    options: list[str], pages: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 30_000
+    program = f"""
+        config = {{ perf_rb_pages = {pages} }}
+        tracepoint:syscalls:sys_enter_getppid /pid == {ME}/ {{ @ = count(); printf("%d %s %s\\n", tid, comm, "x") }}
+    """
+    READER_CODE.wait()
+    batches = []
+    read = NativeReader.read
+
+    def counted(reader: NativeReader) -> tuple[int, int, bytes]:
+        batches.append(read(reader))
+        return batches[-1]
+
+    monkeypatch.setattr(NativeReader, "read", counted)
+
+    def call() -> None:
+        while not any("ttached" in file.read_text() for file in tmp_path.iterdir()):
+            time.sleep(0.01)
+        for _ in range(calls):
+            os.getppid()
+        os.kill(os.getpid(), 2)
+
+    worker = threading.Thread(target=call)
+    worker.start()
+    done = run_command_line([*options, "-e", program], tmp_path)
+    worker.join(30)
+    assert done.code == 0, done.stderr
+    said = done.stderr + done.stdout
+    assert re.search(rf"^@: {calls}$|\"@\": {calls}\}}", said, re.MULTILINE), said[-300:]
+    printed = len(re.findall(rf"\b{worker.native_id} \S+ x(?:\n|\\n\"}}\n)", done.stdout))
+    lost = re.findall(r"Total lost event count: (\d+)|\"lost_events_total\".*?(\d+)", said)
+    assert printed + sum(int(a or b) for a, b in lost) == calls
+    # In this one process, the interpreter's lock lets the reader run now and then only.
+    assert batches and sum(handled for _, handled, _ in batches) > 100

@@ -196,7 +196,8 @@ class FunctionEmitter:
             byte = self._temporary(f"load {volatile}i8, ptr {address}, align 1")
             self._define(op, f"trunc i8 {byte} to i1")
             return
-        self._define(op, f"load {volatile}{memory}, ptr {address}, align {align}")
+        word, order = ("atomic ", " acquire") if op.acquire else (volatile, "")
+        self._define(op, f"load {word}{memory}, ptr {address}{order}, align {align}")
         if op.align:
             self._aligns[op] = op.align
 
@@ -232,7 +233,8 @@ class FunctionEmitter:
             self._line(f"store i8 {byte}, ptr {self._value(op.pointer)}, align 1")
             return
         address, volatile = self._address(op.pointer)
-        self._line(f"store {volatile}{self._typed(value)}, ptr {address}, align {align}")
+        word, order = ("atomic ", " release") if op.release else (volatile, "")
+        self._line(f"store {word}{self._typed(value)}, ptr {address}{order}, align {align}")
 
     def _offset(self, op: f.Offset) -> None:
         pointer = op.pointer

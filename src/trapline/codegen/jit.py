@@ -1,4 +1,4 @@
-"""Run IR functions natively on this machine: for tests of what operations mean, and for decoders of events."""
+"""IR functions natively on this machine: run at once (tests of what operations mean), or as bytes that can be kept."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trapline.abi.elf import Elf
 from trapline.codegen.emit import Frame, FunctionEmitter
-from trapline.codegen.llvm import link_native
+from trapline.codegen.llvm import compile_native_object, link_native
 from trapline.codegen.tables import Declarations, References
 from trapline.errors import InternalError
 from trapline.ir.check import check_module
@@ -30,21 +31,10 @@ class NativeCode:
     """
 
     def __init__(self, functions: Sequence[Function], memory: Mapping[str, int] | None = None) -> None:
-        programs = tuple(
-            ProgramSpec(function.name, "NATIVE", function, subprograms=tuple(functions)) for function in functions
-        )
-        maps = tuple(MapSpec(name, "ARRAY", 4, 0, 1) for name in memory or {})
-        module = clone_module(ModuleSpec("", "", programs[:1], maps))
-        lower_divisions(module)
-        check_module(module)
-        compiled = module.programs[0].subprograms
-        symbols = {function.name: f"f{number}" for number, function in enumerate(compiled)}
-        declarations = Declarations()
-        texts = []
-        for function in compiled:
-            frame = Frame(symbols[function.name], "", "", "nounwind", symbols, native=True, memory=memory)
-            texts.append(FunctionEmitter(function, frame, References(), declarations, None).emit())
-        self._engine: Any = link_native("\n".join([*declarations.lines.values(), *texts]))
+        compiled = _prepare(functions, tuple(MapSpec(name, "ARRAY", 4, 0, 1) for name in memory or {}))
+        symbols = _symbols(compiled)
+        frames = {name: Frame(symbol, "", "", "nounwind", symbols, True, memory) for name, symbol in symbols.items()}
+        self._engine: Any = link_native(_emit(compiled, frames))
         self._calls = {}
         for function in compiled:
             kinds = [_c_type(param.type) for param in function.parameters]
@@ -55,6 +45,57 @@ class NativeCode:
         """Call a function; integers go in and come out without sign, at the width of their types."""
         result = self._calls[name](*arguments)
         return 0 if result is None else int(result)
+
+
+def compile_position_independent(functions: Sequence[Function], entry: str) -> tuple[bytes, int]:
+    """Compile functions to machine code that runs at any address.
+
+    Args:
+        functions: without helpers, kernel functions, maps and constants in memory; they may call each other.
+        entry: the one that is called from outside.
+
+    Returns:
+        The code, and where in it `entry` begins.
+
+    Raises:
+        InternalError: the code refers to something outside of it.
+    """
+    compiled = _prepare(functions, ())
+    symbols = _symbols(compiled)
+    attributes = 'nounwind "no-builtins" "no-jump-tables"="true"'
+    frames = {
+        name: Frame(symbol, "", "" if name == entry else "internal ", attributes, symbols, True)
+        for name, symbol in symbols.items()
+    }
+    elf = Elf(compile_native_object(_emit(compiled, frames)))
+    for section in elf.sections:
+        if section.name.startswith((".rela.text", ".rodata", ".data", ".bss")) and section.size:
+            raise InternalError(f"native code of {entry} has a section {section.name}")
+    code, symbol = elf.section_bytes(".text"), elf.symbol(symbols[entry])
+    if code is None or symbol is None:
+        raise InternalError(f"native code of {entry} has no text")
+    return code, symbol.value
+
+
+def _prepare(functions: Sequence[Function], maps: tuple[MapSpec, ...]) -> Sequence[Function]:
+    program = ProgramSpec(functions[0].name, "NATIVE", functions[0], subprograms=tuple(functions))
+    module = clone_module(ModuleSpec("", "", (program,), maps))
+    lower_divisions(module)
+    check_module(module)
+    return module.programs[0].subprograms
+
+
+def _symbols(functions: Sequence[Function]) -> dict[str, str]:
+    return {function.name: f"f{number}" for number, function in enumerate(functions)}
+
+
+def _emit(functions: Sequence[Function], frames: Mapping[str, Frame]) -> str:
+    declarations = Declarations()
+    texts = [
+        FunctionEmitter(function, frames[function.name], References(), declarations, None).emit()
+        for function in functions
+    ]
+    return "\n".join([*declarations.lines.values(), *texts])
 
 
 def run_native(function: Function, *arguments: int, memory: Mapping[str, int] | None = None) -> int:

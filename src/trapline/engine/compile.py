@@ -107,9 +107,14 @@ def _digest(path: str) -> str:
 
 
 def _key(source: Source, options: str, target: Target) -> str:
+    return "\0".join((sources_key(), source.name, source.text, options, target.identity))
+
+
+def sources_key() -> str:
+    """Return the part of a cache's key that says which trapline made the entry."""
     from trapline import __version__
 
-    return "\0".join((_VERSION, __version__, _sources(), source.name, source.text, options, target.identity))
+    return "\0".join((_VERSION, __version__, _sources()))
 
 
 def _sources() -> str:

@@ -44,6 +44,7 @@ from trapline.syscall.process import open_pidfd
 from trapline.syscall.ringbuf import RingBuffer
 
 if TYPE_CHECKING:
+    from trapline.engine.native_code import NativeStart
     from trapline.kernel.target import LiveTarget
     from trapline.runtime.packets import Packets
     from trapline.runtime.past_mappings import PastMappings
@@ -173,10 +174,20 @@ class EngineSession:
             locate=self._locate,
             on_event=on_event,
             report_faults=report_faults,
+            native=None if ring is None or on_event is not None else lambda: self._native_start(ring),
         )
         self._stack.callback(loop.close)
         loop.on_unwatch(self._unwatch)
         return loop
+
+    def _native_start(self, ring: RingBuffer) -> NativeStart | None:
+        """Return what makes the native reader; ``None`` where the output wants to see each text."""
+        from trapline.engine.native_code import NativeStart
+
+        framing = self.output.framing
+        if framing is None:
+            return None
+        return NativeStart(self.spec.events, framing, self.output.trailer, ring)
 
     def _open_packets(self) -> Packets | None:
         if PACKETS not in self._object.maps:

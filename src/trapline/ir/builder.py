@@ -104,13 +104,13 @@ class Builder:
 
     # -- memory
 
-    def load(self, type_: Type, pointer: f.Op) -> f.Op:
+    def load(self, type_: Type, pointer: f.Op, *, acquire: bool = False) -> f.Op:
         """Read a value."""
-        return self.emit(f.Load(type_, pointer))
+        return self.emit(f.Load(type_, pointer, acquire=acquire))
 
-    def store(self, value: f.Op, pointer: f.Op) -> f.Op:
+    def store(self, value: f.Op, pointer: f.Op, *, release: bool = False) -> f.Op:
         """Write a value."""
-        return self.emit(f.Store(VOID, value, pointer))
+        return self.emit(f.Store(VOID, value, pointer, release))
 
     def offset(self, pointer: f.Op, constant: int, note: str = "") -> f.Op:
         """Return ``pointer + constant`` bytes, in the same space."""

@@ -71,19 +71,22 @@ class Local(Op):
 class Load(Op):
     """Read a value of `type` at `pointer`, at exactly that width.
 
-    `align` is what divides the address that is read, when it is that of a variable; 0 says nothing.
+    `align` is what divides the address that is read, when it is that of a variable; 0 says nothing.  `acquire` keeps
+    later accesses behind it, for memory that another thread writes (native code only).
     """
 
     pointer: Op
     align: int = 0
+    acquire: bool = False
 
 
 @record(eq=False)
 class Store(Op):
-    """Write `value` at `pointer`."""
+    """Write `value` at `pointer`; `release` keeps earlier accesses before it (native code only)."""
 
     value: Op
     pointer: Op
+    release: bool = False
 
 
 @record(eq=False)

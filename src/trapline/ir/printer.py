@@ -119,8 +119,8 @@ def _switch(p: _Printer, op: f.Switch) -> str:
 _FORMATTERS: dict[type[f.Op], Callable[[_Printer, Any], str]] = {
     f.Const: lambda p, op: p.value(op),
     f.Local: _local,
-    f.Load: lambda p, op: f"load {p.value(op.pointer)}",
-    f.Store: lambda p, op: f"store {p.value(op.value)} -> {p.value(op.pointer)}",
+    f.Load: lambda p, op: f"load{' acquire' if op.acquire else ''} {p.value(op.pointer)}",
+    f.Store: lambda p, op: f"store{' release' if op.release else ''} {p.value(op.value)} -> {p.value(op.pointer)}",
     f.Offset: _offset,
     f.Binary: lambda p, op: f"{op.operation} {p.value(op.left)}, {p.value(op.right)}",
     f.Compare: lambda p, op: f"{op.operation} {p.value(op.left)}, {p.value(op.right)}",

@@ -62,6 +62,40 @@ class Conversion(NamedTuple):
     kind: str
 
 
+class Number(NamedTuple):
+    """How an integer argument is read for a conversion.
+
+    Args:
+        size: how many bytes of it, from the lowest on.
+        signed: they are extended with their sign.
+        mask: what is kept then; 0 keeps all.
+    """
+
+    size: int
+    signed: bool
+    mask: int = 0
+
+
+def converted_number(conversion: Conversion, value: v.Value) -> Number | None:
+    """Return how a value becomes the C type that the conversion names; ``None`` when it is no plain integer."""
+    kind = conversion.kind
+    own_signed = bool(getattr(value, "signed", False))
+    if not isinstance(value, _NUMBERS) or isinstance(value, v.BitsV) or not int_code(value.size, own_signed):
+        return None
+    signed = kind in ("d", "i")
+    width = conversion_width(conversion)
+    if width <= value.size:  # little endian: the low bytes come first
+        return Number(width, signed)
+    return Number(value.size, own_signed, (1 << 8 * width) - 1 if own_signed and not signed else 0)
+
+
+def conversion_width(conversion: Conversion) -> int:
+    """Return the size of the C type that a conversion names, in bytes."""
+    if conversion.kind in ("p", "c"):
+        return 8 if conversion.kind == "p" else 1
+    return _LENGTHS.get(conversion.length, 8)
+
+
 def parse_format(format: str) -> tuple[list[bytes], list[Conversion]]:
     """Split a C format into literal text and conversions; ``%%`` is text.
 
@@ -196,18 +230,13 @@ class _Compiler:
 
     def _number(self, conversion: Conversion, field: Field) -> str:
         """Return the expression of an integer converted to the C type that the conversion names."""
-        kind, value = conversion.kind, field.value
-        signed = kind in ("d", "i")
-        width = 8 if kind == "p" else 1 if kind == "c" else _LENGTHS.get(conversion.length, 8)
-        own_signed = bool(getattr(value, "signed", False))
-        if isinstance(value, v.BitsV) or not int_code(value.size, own_signed):
-            decode = make_decoder(value, self._namer)
-            wrap = _wrapper(8 * width, signed)
+        number = converted_number(conversion, field.value)
+        if number is None:
+            decode = make_decoder(field.value, self._namer)
+            wrap = _wrapper(8 * conversion_width(conversion), conversion.kind in ("d", "i"))
             return f"{self._bind(lambda buffer, offset: wrap(decode(buffer, offset)))}(buffer, offset + {field.offset})"
-        if width <= value.size:  # little endian: the low bytes come first
-            return self._unpack(field.offset, width, int_code(width, signed))
-        variable = self._unpack(field.offset, value.size, int_code(value.size, own_signed))
-        return f"({variable} & {(1 << 8 * width) - 1})" if own_signed and not signed else variable
+        variable = self._unpack(field.offset, number.size, int_code(number.size, number.signed))
+        return f"({variable} & {number.mask})" if number.mask else variable
 
     def _text(self, conversion: Conversion, field: Field) -> str:
         value = field.value

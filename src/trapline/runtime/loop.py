@@ -13,24 +13,32 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from trapline.errors import DecodeError
 from trapline.ir.spec import FAULTS, LOST, SHORT_HEADER, ObjectSpec
 from trapline.runtime.handlers import Context, Handler, Locate, make_handlers
 from trapline.runtime.losses import Faults, LostEvents
 from trapline.runtime.maps import MapReader, RawMap
+from trapline.runtime.native.tables import PYTHON
 from trapline.runtime.objects import Namer
 from trapline.runtime.output.protocol import Output
 from trapline.runtime.typed import TypedEvent
 from trapline.syscall.poll import Poller
+
+if TYPE_CHECKING:
+    from trapline.runtime.native.drain import NativeReader, NativeStart
 
 _EVENT = struct.Struct("<I").unpack_from
 _CHECK = 0.1  # seconds between looks at the loss counters while records come
 _FAULT_CHECK = 1.0  # and while none come, when a failure would be reported
 _BUSY = 1.0  # how long to wait for a record that is still being written when the run ends
 _PATIENCE = 0.3  # seconds after `stop` in which commands of system() that were sent before still run
+_MUCH = 4 << 10  # bytes in the ring from which on the native reader is faster than handlers
+_FEW = 16  # records that the native reader must show at a time to be worth its call
+_PATIENT = 64  # otherwise handlers get so many batches
+_MIXED = 64  # of so many records
 _CHUNKS = 32  # chunks between looks at other descriptors while records come
 
 
@@ -63,6 +71,7 @@ class EventLoop:
         on_event: takes the printed values as typed events instead of `output`; needs ``spec.typed_events``.
         on_raw: takes the payload of raw records, by the event's name.
         report_faults: report sites that do not `warn` of themselves, too (``-k``).
+        native: called once when there is much in the ring: starts what reads it faster.
     """
 
     def __init__(
@@ -78,9 +87,15 @@ class EventLoop:
         on_event: Callable[[TypedEvent], object] | None = None,
         on_raw: Mapping[str, Callable[[bytes], object]] | None = None,
         report_faults: bool = False,
+        native: Callable[[], NativeStart | None] | None = None,
     ) -> None:
         self._spec = spec
         self._ring = ring
+        self._make_native = native
+        self._may_be_native = native is not None
+        self._native_start: NativeStart | None = None
+        self._native: NativeReader | None = None
+        self._by_handlers = 0
         self._output = output
         self._report_faults = report_faults
         readers = {name: MapReader(raw, namer) for name, raw in maps.items() if raw.spec.value is not None}
@@ -185,19 +200,56 @@ class EventLoop:
         """
         if self._ring is None:
             return 0
-        data, records = self._ring.take()
+        limit = 0
+        if self._may_be_native and not self.exited:
+            waiting = self._ring.producer_position - self._ring.consumer_position
+            native = self._native or (self._start_native() if waiting >= _MUCH else None)
+            if native is not None and waiting >= _MUCH:
+                if not self._by_handlers:
+                    return self._process_natively(native)
+                self._by_handlers -= 1
+                limit = _MIXED
+        data, records = self._ring.take(limit)
         if not self.exited:
-            handlers = self._handlers
-            for offset, length in records:
-                if length < SHORT_HEADER:
-                    raise DecodeError(f"a record of {length} bytes has no header", offset=offset)
-                event = _EVENT(data, offset)[0]
-                if event >= len(handlers):
-                    raise DecodeError(f"a record names event {event} of {len(handlers)}", offset=offset)
-                handlers[event](data, offset, length)
-                if self.exited:
-                    break
+            self._handle(data, records)
         return len(records)
+
+    def _handle(self, data: bytes, records: Sequence[tuple[int, int]]) -> None:
+        handlers = self._handlers
+        for offset, length in records:
+            if length < SHORT_HEADER:
+                raise DecodeError(f"a record of {length} bytes has no header", offset=offset)
+            event = _EVENT(data, offset)[0]
+            if event >= len(handlers):
+                raise DecodeError(f"a record names event {event} of {len(handlers)}", offset=offset)
+            handlers[event](data, offset, length)
+            if self.exited:
+                break
+
+    def _start_native(self) -> NativeReader | None:
+        if self._make_native is not None:
+            self._native_start, self._make_native = self._make_native(), None
+        start = self._native_start
+        if start is None or start.poll():
+            self._native = None if start is None else start.reader
+            self._may_be_native = self._native is not None
+        return self._native
+
+    def _process_natively(self, native: NativeReader) -> int:
+        try:
+            status, handled, text = native.read()
+        except OSError:  # generated code may not run here
+            self._native, self._may_be_native = None, False
+            return self.process()
+        if text:
+            self._output.framed(text)
+        if status == PYTHON:
+            if handled < _FEW:
+                self._by_handlers = _PATIENT
+            data = native.take_record()
+            self._handle(data, [(0, len(data))])
+            handled += 1
+        return handled
 
     def settle(self) -> None:
         """Handle everything that was sent before the probes were detached; behind an exit() drop it."""
@@ -232,6 +284,9 @@ class EventLoop:
 
     def close(self) -> None:
         """Close what the loop waits with; the ring and the maps are the caller's."""
+        if self._native is not None:
+            self._native.close()
+            self._native = None
         if self._wake >= 0:
             self._poller.close()
             os.close(self._wake)

@@ -12,6 +12,7 @@ from trapline.errors import KernelError
 
 PROT_READ = 1
 PROT_WRITE = 2
+PROT_EXEC = 4
 MAP_SHARED = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,14 +60,24 @@ class Mapping:
         fd: what to map.
         size, offset: in bytes; multiples of the page size.
         writable: map it for writing too.
+        protection: more of ``PROT_…``.
         what: for messages.
 
     Raises:
         KernelError: mmap(2) failed.
     """
 
-    def __init__(self, fd: int, size: int, offset: int = 0, *, writable: bool = False, what: str = "mapping") -> None:
-        protection = PROT_READ | (PROT_WRITE if writable else 0)
+    def __init__(
+        self,
+        fd: int,
+        size: int,
+        offset: int = 0,
+        *,
+        writable: bool = False,
+        protection: int = 0,
+        what: str = "mapping",
+    ) -> None:
+        protection |= PROT_READ | (PROT_WRITE if writable else 0)
         address = _mmap(None, size, protection, MAP_SHARED, fd, offset)
         if address is None or address == ctypes.c_void_p(-1).value:
             error = ctypes.get_errno()

@@ -9,7 +9,7 @@ from typing import Any
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import AvgV, HistV, LhistV, SeriesV, StatsV, Value
 from trapline.runtime.display import Json, json_string, make_json, make_key_json
-from trapline.runtime.output.protocol import Items, Location, fault_message
+from trapline.runtime.output.protocol import Framing, Items, Location, fault_message
 from trapline.runtime.output.sink import Sink
 
 
@@ -25,6 +25,8 @@ class JsonOutput:
         warnings: whether failures at run time are reported.
     """
 
+    framing: Framing | None
+
     def __init__(self, out: Sink, *, quiet: bool = False, trailer: bytes = b"..", warnings: bool = True) -> None:
         self._out = out
         self._quiet = quiet
@@ -32,11 +34,16 @@ class JsonOutput:
         self._warnings = warnings
         self._values: dict[Value, Json] = {}
         self._keys: dict[Value, Json] = {}
+        self.framing = Framing(b'{"type": "printf", "data": "', b'"}\n', json=True, escape=_escape)
 
     @property
     def broken(self) -> bool:
         """Whether nobody reads any more."""
         return self._out.broken
+
+    def framed(self, texts: bytes) -> None:
+        """Write them as they are."""
+        self._out.write(texts)
 
     def attached_probes(self, count: int) -> None:
         """Write ``attached_probes``."""
@@ -151,6 +158,13 @@ class JsonOutput:
         if show is None:
             show = self._values[layout] = make_json(layout, self.trailer)
         return show
+
+
+def _escape(text: bytes) -> bytes | None:
+    try:
+        return json_string(text.decode()).encode()[1:-1]
+    except UnicodeDecodeError:
+        return None
 
 
 def _string(text: bytes) -> str:

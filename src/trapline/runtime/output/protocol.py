@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from trapline.ir.spec import FaultSite, MapSpec
@@ -35,6 +35,21 @@ class Location(NamedTuple):
         return "".join(f"{text}: {word}: expanded from\n{context}\n" for text, context in self.origins)
 
 
+class Framing(NamedTuple):
+    """What an output writes around the text of a ``printf``, for those who write such texts themselves.
+
+    Args:
+        before, after: the text stands between them.
+        json: the text is inside a JSON string.
+        escape: gives the text as it is written; ``None`` when that depends on its neighbours.
+    """
+
+    before: bytes = b""
+    after: bytes = b""
+    json: bool = False
+    escape: Callable[[bytes], bytes | None] = lambda text: text
+
+
 class Output(Protocol):
     """Shows what a run produces, in the order of the calls.
 
@@ -44,9 +59,15 @@ class Output(Protocol):
     trailer: bytes
     """What is appended to strings that fill their field; set before anything is shown."""
 
+    framing: Framing | None
+    """How it writes the texts of ``printf``; ``None`` when it must be asked for each."""
+
     @property
     def broken(self) -> bool:
         """Whether nobody reads any more (EPIPE): the run should end."""
+
+    def framed(self, texts: bytes) -> None:
+        """Write texts that have their `framing`."""
 
     def attached_probes(self, count: int) -> None:
         """Tell how many probes were attached."""

@@ -8,7 +8,7 @@ from typing import Any
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import BUCKETED, Value
 from trapline.runtime.display import Text, make_key_text, make_text
-from trapline.runtime.output.protocol import Items, Location, fault_message
+from trapline.runtime.output.protocol import Framing, Items, Location, fault_message
 from trapline.runtime.output.sink import Sink
 
 
@@ -22,6 +22,8 @@ class TextOutput:
         trailer: appended to strings that fill their field, until the program's configuration says otherwise.
         warnings: whether failures at run time are reported.
     """
+
+    framing: Framing | None = Framing()
 
     def __init__(
         self, out: Sink, err: Sink, *, quiet: bool = False, trailer: bytes = b"..", warnings: bool = True
@@ -39,6 +41,10 @@ class TextOutput:
     def broken(self) -> bool:
         """Whether nobody reads any more."""
         return self._out.broken
+
+    def framed(self, texts: bytes) -> None:
+        """Write them as they are."""
+        self._out.write(texts)
 
     def attached_probes(self, count: int) -> None:
         """``Attached 2 probes``."""

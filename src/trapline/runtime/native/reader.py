@@ -1,0 +1,428 @@
+"""The native reader's code, as IR: takes records out of the ring and writes their text.
+
+    status = read_ring(state)
+
+It ends at a record that needs Python, when the output has no room, or when no finished record is left; the consumer
+position is behind the last record that it wrote.  It calls nothing, so that it is plain bytes that run anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
+from trapline.ir import function as f
+from trapline.ir.builder import Builder
+from trapline.ir.spec import SHORT_HEADER
+from trapline.ir.types import I8, I16, I32, I64, Int, Ptr, Space
+from trapline.runtime.native import tables as t
+
+ENTRY = "read_ring"
+_MEMORY = Ptr(Space.MAP)  # memory that may be read and written as it is
+_RELEASE_EVERY = 16 << 10  # bytes of the ring between two stores of the consumer position
+_LOW_BITS = 0x0101010101010101
+_DIGITS = 24  # room for a number's digits
+
+
+def reader_functions() -> list[f.Function]:
+    """Return the reader's functions; `ENTRY` is called from outside."""
+    return [_read_ring(), _decimal(), _hexadecimal(), _string(), _json_string(), _copy(), _pad()]
+
+
+class _Code(Builder):
+    """A builder with variables and loops."""
+
+    def __init__(self, name: str, parameters: int) -> None:
+        super().__init__(name, (_MEMORY,) + (I64,) * (parameters - 1))
+
+    def argument(self, index: int) -> f.Op:
+        return self.function.parameters[index]
+
+    def word(self, pointer: f.Op, at: int) -> f.Op:
+        """Read a u32 as an i64."""
+        return self.resize(self.load(I32, self.offset(pointer, at)), I64, signed=False)
+
+    def memory(self, address: f.Op) -> f.Op:
+        return self.to_pointer(address, Space.MAP)
+
+    def byte(self, address: f.Op) -> f.Op:
+        return self.resize(self.load(I8, self.memory(address)), I64, signed=False)
+
+    def put(self, value: f.Op, address: f.Op, type_: Int = I8) -> None:
+        self.store(self.resize(value, type_, signed=False), self.memory(address))
+
+    def add(self, left: f.Op, right: f.Op | int) -> f.Op:
+        return self.binary("add", left, self.i64(right) if isinstance(right, int) else right)
+
+    def sub(self, left: f.Op, right: f.Op | int) -> f.Op:
+        return self.binary("sub", left, self.i64(right) if isinstance(right, int) else right)
+
+    def both(self, left: f.Op, right: f.Op | int) -> f.Op:
+        return self.binary("and", left, self.i64(right) if isinstance(right, int) else right)
+
+    def is_(self, operation: str, left: f.Op, right: f.Op | int) -> f.Op:
+        return self.compare(operation, left, self.i64(right) if isinstance(right, int) else right)
+
+    def flag(self, flags: f.Op, flag: int) -> f.Op:
+        return self.is_("ne", self.both(flags, flag), 0)
+
+    def get(self, variable: f.Op) -> f.Op:
+        return self.load(I64, variable)
+
+    def advance(self, variable: f.Op, step: f.Op | int) -> None:
+        self.store(self.add(self.get(variable), step), variable)
+
+    def leave_if(self, condition: f.Op, target: f.Block) -> None:
+        """Jump to `target` if `condition` is set."""
+        rest = self.new_block("go_on")
+        self.branch(condition, target, rest)
+        self.start(rest)
+
+    def repeat(self, body: Callable[[f.Block], None]) -> None:
+        """Run `body` again and again until it jumps to the block that it is given."""
+        head, leave = self.new_block("loop"), self.new_block("leave")
+        self.jump(head)
+        self.start(head)
+        body(leave)
+        self.jump(head)
+        self.start(leave)
+
+
+def _read_ring() -> f.Function:
+    b = _Code(ENTRY, 1)
+    state = b.argument(0)
+    field = {name: b.load(I64, b.offset(state, 8 * index)) for index, name in enumerate(t.STATE[:8])}
+
+    def keep(name: str, value: f.Op) -> None:
+        b.store(value, b.offset(state, 8 * t.STATE.index(name)))
+
+    consumer = b.memory(field["consumer"])
+    start = b.load(I64, consumer)
+    end = b.load(I64, b.memory(field["producer"]), acquire=True)
+    position, released = b.variable(start, "position"), b.variable(start, "released")
+    out = b.variable(b.load(I64, b.offset(state, 8 * t.STATE.index("out"))), "out")
+    out_end = b.load(I64, b.offset(state, 8 * t.STATE.index("out_end")))
+    handled, status = b.variable(b.i64(0), "handled"), b.variable(b.i64(0), "status")
+    done, full, python = b.new_block("done"), b.new_block("full"), b.new_block("python")
+    record_at, length_of, next_at = (b.variable(b.i64(0), name) for name in ("record", "length", "next"))
+
+    def one(_leave: f.Block) -> None:
+        at = b.get(position)
+        b.leave_if(b.is_("uge", at, end), done)
+        place = b.add(field["data"], b.both(at, field["mask"]))
+        head = b.resize(b.load(I32, b.memory(place), acquire=True), I64, signed=False)
+        b.leave_if(b.is_("ne", b.both(head, BPF_RINGBUF_BUSY_BIT), 0), done)
+        length = b.both(head, ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT) & 0xFFFFFFFF)
+        following = b.add(at, b.both(b.add(length, BPF_RINGBUF_HDR_SZ + 7), ~7))
+        record = b.add(place, BPF_RINGBUF_HDR_SZ)
+        written = b.new_block("written")
+        b.leave_if(b.is_("ne", b.both(head, BPF_RINGBUF_DISCARD_BIT), 0), written)
+        for variable, value in ((record_at, record), (length_of, length), (next_at, following)):
+            b.store(value, variable)
+        b.leave_if(b.is_("ult", length, SHORT_HEADER), python)
+        event = b.word(b.memory(record), 0)
+        b.leave_if(b.is_("uge", event, field["event_count"]), python)
+        row = b.element(b.memory(field["events"]), event, t.EVENT.size)
+        size = b.word(row, t.EVENT_SIZE)
+        b.leave_if(b.is_("eq", size, 0), python)
+        b.leave_if(b.is_("ult", length, size), python)
+        b.leave_if(b.is_("ult", b.sub(out_end, b.get(out)), b.word(row, t.EVENT_ROOM)), full)
+        text = b.variable(b.get(out), "text")
+        _steps(b, row, record, field["steps"], field["pool"], text, python)
+        b.store(b.get(text), out)
+        b.advance(handled, 1)
+        b.jump(written)
+        b.start(written)
+        b.store(following, position)
+        with b.when(b.is_("ugt", b.sub(following, b.get(released)), _RELEASE_EVERY)):
+            b.store(following, consumer, release=True)
+            b.store(following, released)
+
+    b.repeat(one)
+    # The loop is left by jumps to these blocks alone.
+    b.jump(done)
+    finish = b.new_block("finish")
+    for block, value in ((done, t.DONE), (full, t.FULL), (python, t.PYTHON)):
+        b.start(block)
+        b.store(b.i64(value), status)
+        b.jump(finish)
+    b.start(finish)
+    b.store(b.get(position), consumer, release=True)
+    for name, variable in (
+        ("out", out),
+        ("handled", handled),
+        ("record", record_at),
+        ("length", length_of),
+        ("next", next_at),
+    ):
+        keep(name, b.get(variable))
+    b.ret(b.get(status))
+    return b.finish()
+
+
+def _steps(b: _Code, row: f.Op, record: f.Op, steps: f.Op, pool: f.Op, text: f.Op, python: f.Block) -> None:
+    """Write all steps of a record at the address in `text`, which moves behind them."""
+    step_at = b.variable(b.add(steps, b.binary("mul", b.word(row, t.EVENT_FIRST), b.i64(t.STEP.size))), "step")
+    end = b.add(steps, b.binary("mul", b.word(row, t.EVENT_END), b.i64(t.STEP.size)))
+
+    def one(leave: f.Block) -> None:
+        step_address = b.get(step_at)
+        b.leave_if(b.is_("eq", step_address, end), leave)
+        step = b.memory(step_address)
+        b.store(b.add(step_address, t.STEP.size), step_at)
+        kind, at, size = b.word(step, t.STEP_KIND), b.word(step, t.STEP_AT), b.word(step, t.STEP_SIZE)
+        begin = b.get(text)
+        target = b.memory(begin)
+        pad = b.new_block("pad")
+        copy, number, char, string, json = (b.new_block(n) for n in ("copy", "number", "char", "string", "json"))
+        b.switch(kind, number, ((t.TEXT, copy), (t.CHAR, char), (t.STRING, string), (t.JSON_STRING, json)))
+
+        b.start(copy)
+        b.store(b.call("copy", target, b.add(pool, at), size), text)
+        b.jump(pad)
+
+        b.start(char)
+        b.put(b.byte(b.add(record, at)), begin)
+        b.store(b.add(begin, 1), text)
+        b.jump(pad)
+
+        b.start(string)
+        b.store(b.call("string", target, b.add(record, at), size, step_address, pool), text)
+        b.jump(pad)
+
+        b.start(json)
+        found = b.call("json_string", target, b.add(record, at), size, step_address, pool)
+        b.leave_if(b.is_("eq", found, 0), python)
+        b.store(found, text)
+        b.jump(pad)
+
+        b.start(number)
+        flags = b.word(step, t.STEP_FLAGS)
+        value = b.both(_number(b, b.add(record, at), size, flags), b.load(I64, b.offset(step, t.STEP_MASK)))
+        decimal, hexadecimal = b.new_block("decimal"), b.new_block("hexadecimal")
+        b.branch(b.is_("eq", kind, t.DECIMAL), decimal, hexadecimal)
+        b.start(decimal)
+        b.store(b.call("decimal", target, value, flags), text)
+        b.jump(pad)
+        b.start(hexadecimal)
+        b.store(b.call("hexadecimal", target, value, flags), text)
+        b.jump(pad)
+
+        b.start(pad)
+        width = b.word(step, t.STEP_WIDTH)
+        with b.when(b.is_("ult", b.sub(b.get(text), begin), width)):
+            b.store(b.call("pad", target, b.get(text), width, b.word(step, t.STEP_FLAGS)), text)
+
+    b.repeat(one)
+
+
+def _number(b: _Code, address: f.Op, size: f.Op, flags: f.Op) -> f.Op:
+    """Read an integer of 1, 2, 4 or 8 bytes, extended as `flags` say."""
+    result = b.variable(b.i64(0), "number")
+    done, wide = b.new_block("read"), b.new_block("eight")
+    cases = []
+    for type_ in (I8, I16, I32):
+        cases.append((type_.size, type_, b.new_block(f"bytes{type_.size}")))
+    b.switch(size, wide, tuple((key, block) for key, _, block in cases))
+    for _, type_, block in cases:
+        b.start(block)
+        raw = b.load(type_, b.memory(address))
+        signed, unsigned = b.resize(raw, I64, signed=True), b.resize(raw, I64, signed=False)
+        b.store(b.select(b.flag(flags, t.SIGNED), signed, unsigned), result)
+        b.jump(done)
+    b.start(wide)
+    b.store(b.load(I64, b.memory(address)), result)
+    b.jump(done)
+    b.start(done)
+    return b.get(result)
+
+
+def _digits(b: _Code, value: f.Op, base: int, digit: Callable[[f.Op], f.Op]) -> tuple[f.Op, f.Op]:
+    """Write a number's digits at the end of a buffer; return the variables with its end and the first digit's place."""
+    buffer = b.local(2 * _DIGITS, "digits", zero=True)
+    end = b.add(b.to_integer(buffer), _DIGITS)
+    place, rest = b.variable(end, "place"), b.variable(value, "rest")
+
+    def one(leave: f.Block) -> None:
+        number = b.get(rest)
+        quotient = b.binary("udiv", number, b.i64(base))
+        b.advance(place, -1)
+        b.put(digit(b.sub(number, b.binary("mul", quotient, b.i64(base)))), b.get(place))
+        b.store(quotient, rest)
+        b.leave_if(b.is_("eq", quotient, 0), leave)
+
+    b.repeat(one)
+    return end, b.get(place)
+
+
+def _decimal() -> f.Function:
+    """decimal(out, value, flags): the address behind the text."""
+    b = _Code("decimal", 3)
+    out, value, flags = b.variable(b.to_integer(b.argument(0)), "out"), b.argument(1), b.argument(2)
+    number = b.variable(value, "value")
+    negative = b.is_("slt", value, 0)
+    with b.when(b.binary("and", negative, b.flag(flags, t.NEGATIVE))):
+        b.put(b.i64(ord("-")), b.get(out))
+        b.advance(out, 1)
+        b.store(b.sub(b.i64(0), value), number)
+    end, first = _digits(b, b.get(number), 10, lambda digit: b.add(digit, ord("0")))
+    _copy_words(b, b.get(out), first, 3)
+    b.ret(b.add(b.get(out), b.sub(end, first)))
+    return b.finish()
+
+
+def _hexadecimal() -> f.Function:
+    """hexadecimal(out, value, flags): the address behind the text."""
+    b = _Code("hexadecimal", 3)
+    out, value, flags = b.variable(b.to_integer(b.argument(0)), "out"), b.argument(1), b.argument(2)
+    letters = b.select(b.flag(flags, t.UPPER), b.i64(ord("A") - 10), b.i64(ord("a") - 10))
+    with b.when(b.binary("and", b.flag(flags, t.PREFIX), b.is_("ne", value, 0))):
+        b.put(b.i64(ord("0")), b.get(out))
+        b.put(b.select(b.flag(flags, t.UPPER), b.i64(ord("X")), b.i64(ord("x"))), b.add(b.get(out), 1))
+        b.advance(out, 2)
+
+    def letter(digit: f.Op) -> f.Op:
+        return b.add(digit, b.select(b.is_("ult", digit, 10), b.i64(ord("0")), letters))
+
+    end, first = _digits(b, value, 16, letter)
+    _copy_words(b, b.get(out), first, 2)
+    b.ret(b.add(b.get(out), b.sub(end, first)))
+    return b.finish()
+
+
+def _copy_words(b: _Code, target: f.Op, source: f.Op, words: int) -> None:
+    """Copy whole words: what is behind the text is overwritten by the next step."""
+    for index in range(words):
+        b.put(b.load(I64, b.memory(b.add(source, 8 * index))), b.add(target, 8 * index), I64)
+
+
+def _copy() -> f.Function:
+    """copy(out, source, size): copy a text of the pool, by words; the address behind it."""
+    b = _Code("copy", 3)
+    out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
+    at = b.variable(b.i64(0), "at")
+
+    def one(leave: f.Block) -> None:
+        done = b.get(at)
+        b.leave_if(b.is_("uge", done, size), leave)
+        b.put(b.load(I64, b.memory(b.add(source, done))), b.add(out, done), I64)
+        b.store(b.add(done, 8), at)
+
+    b.repeat(one)
+    b.ret(b.add(out, size))
+    return b.finish()
+
+
+def _string() -> f.Function:
+    """string(out, source, size, step, pool): copy up to the first NUL; the address behind it."""
+    b = _Code("string", 5)
+    out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
+    at = b.variable(b.i64(0), "at")
+    tail, ended = b.new_block("tail"), b.new_block("ended")
+
+    def words(leave: f.Block) -> None:
+        done = b.get(at)
+        b.leave_if(b.is_("ugt", b.add(done, 8), size), leave)
+        word = b.load(I64, b.memory(b.add(source, done)))
+        b.put(word, b.add(out, done), I64)
+        # A byte is 0 where subtracting 1 borrows into its top bit, which was not set.
+        zeros = b.both(b.sub(word, _LOW_BITS), b.both(b.binary("xor", word, b.i64(-1)), _LOW_BITS << 7))
+        b.leave_if(b.is_("ne", zeros, 0), tail)
+        b.store(b.add(done, 8), at)
+
+    b.repeat(words)
+    b.jump(tail)
+    b.start(tail)
+
+    def rest(leave: f.Block) -> None:
+        done = b.get(at)
+        b.leave_if(b.is_("uge", done, size), leave)
+        byte = b.byte(b.add(source, done))
+        b.leave_if(b.is_("eq", byte, 0), ended)
+        b.put(byte, b.add(out, done))
+        b.store(b.add(done, 1), at)
+
+    b.repeat(rest)
+    _end_with_trailer(b, out, size)
+    b.start(ended)
+    b.ret(b.add(out, b.get(at)))
+    return b.finish()
+
+
+def _end_with_trailer(b: _Code, out: f.Op, size: f.Op) -> None:
+    """Return from a string that fills its field: its end is marked."""
+    step, pool = b.memory(b.argument(3)), b.argument(4)
+    trailer = b.add(pool, b.word(step, t.STEP_TRAILER))
+    b.ret(b.call("copy", b.memory(b.add(out, size)), trailer, b.word(step, t.STEP_TRAILER_SIZE)))
+
+
+def _json_string() -> f.Function:
+    """json_string(out, source, size, step, pool): the same, but 0 when a byte needs an escape."""
+    b = _Code("json_string", 5)
+    out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
+    at = b.variable(b.i64(0), "at")
+    ended, special = b.new_block("ended"), b.new_block("special")
+
+    def one(leave: f.Block) -> None:
+        done = b.get(at)
+        b.leave_if(b.is_("uge", done, size), leave)
+        byte = b.byte(b.add(source, done))
+        b.leave_if(b.is_("eq", byte, 0), ended)
+        b.leave_if(b.is_("uge", b.sub(byte, 0x20), 0x7F - 0x20), special)
+        for other in b'"\\':
+            b.leave_if(b.is_("eq", byte, other), special)
+        b.put(byte, b.add(out, done))
+        b.store(b.add(done, 1), at)
+
+    b.repeat(one)
+    _end_with_trailer(b, out, size)
+    b.start(ended)
+    b.ret(b.add(out, b.get(at)))
+    b.start(special)
+    b.ret(b.i64(0))
+    return b.finish()
+
+
+def _pad() -> f.Function:
+    """pad(begin, end, width, flags): fill a text up to its width; the address behind it."""
+    b = _Code("pad", 4)
+    begin, end, width, flags = b.to_integer(b.argument(0)), b.argument(1), b.argument(2), b.argument(3)
+    goal = b.add(begin, width)
+    behind, before = b.new_block("behind"), b.new_block("before")
+    b.branch(b.flag(flags, t.LEFT), behind, before)
+
+    b.start(behind)
+    at = b.variable(end, "at")
+
+    def spaces(leave: f.Block) -> None:
+        b.leave_if(b.is_("uge", b.get(at), goal), leave)
+        b.put(b.i64(ord(" ")), b.get(at))
+        b.advance(at, 1)
+
+    b.repeat(spaces)
+    b.ret(goal)
+
+    b.start(before)
+    first = b.variable(begin, "first")
+    zeros = b.flag(flags, t.ZEROS)
+    with b.when(b.binary("and", zeros, b.is_("eq", b.byte(begin), ord("-")))):
+        b.advance(first, 1)
+    fill = b.select(zeros, b.i64(ord("0")), b.i64(ord(" ")))
+    source, target = b.variable(end, "source"), b.variable(goal, "target")
+
+    def move(leave: f.Block) -> None:
+        b.leave_if(b.is_("eq", b.get(source), b.get(first)), leave)
+        b.advance(source, -1)
+        b.advance(target, -1)
+        b.put(b.byte(b.get(source)), b.get(target))
+
+    b.repeat(move)
+
+    def lead(leave: f.Block) -> None:
+        b.leave_if(b.is_("eq", b.get(target), b.get(first)), leave)
+        b.advance(target, -1)
+        b.put(fill, b.get(target))
+
+    b.repeat(lead)
+    b.ret(goal)
+    return b.finish()

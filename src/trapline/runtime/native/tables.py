@@ -1,0 +1,57 @@
+"""The memory that the native reader works with: its state, a row per event, a row per step.
+
+`reader` writes the code that reads them, `plan` fills them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+# The state: u64 each.
+STATE = (
+    "consumer",  # address of the ring's consumer position
+    "producer",  # address of its producer position
+    "data",  # address of its data, mapped twice in a row
+    "mask",  # its size minus 1
+    "events",  # address of the rows of events
+    "event_count",
+    "steps",  # address of the rows of steps
+    "pool",  # address of the texts
+    "out",  # where the next text goes
+    "out_end",
+    "handled",  # how many records were written as text
+    "record",  # address of the record that Python must handle
+    "length",  # and its length in bytes
+    "next",  # the consumer position behind it
+)
+STATE_BYTES = 8 * len(STATE)
+
+# What the reader returns.
+DONE, FULL, PYTHON = 0, 1, 2  # no record is left; the output has no room; `record` needs Python
+
+# A row per event: the least length of its record (0: Python handles it), its steps, the most bytes that they write.
+EVENT = struct.Struct("<IIII")
+EVENT_SIZE, EVENT_FIRST, EVENT_END, EVENT_ROOM = 0, 4, 8, 12
+
+# A row per step.
+STEP = struct.Struct("<IIIIIIIIQ")
+STEP_KIND, STEP_AT, STEP_SIZE, STEP_WIDTH, STEP_FLAGS, STEP_TRAILER, STEP_TRAILER_SIZE = 0, 4, 8, 12, 16, 20, 24
+STEP_MASK = 32
+
+# Kinds of steps.  `at` and `size` are in the record, of TEXT in the pool.
+TEXT = 0  # the bytes as they are
+DECIMAL = 1
+HEX = 2
+CHAR = 3
+STRING = 4  # up to the first NUL; with the trailer from the pool when there is none
+JSON_STRING = 5  # the same inside a JSON string; a byte that needs an escape is left to Python
+
+# Flags of a step.
+SIGNED = 1  # the number's own bytes are extended with their sign
+NEGATIVE = 2  # the number, masked, is shown as a signed one
+UPPER = 4  # hexadecimal digits
+PREFIX = 8  # 0x before a hexadecimal number that is not 0
+LEFT = 16  # fill up to `width` behind instead of before
+ZEROS = 32  # fill with zeros behind the sign
+
+SLACK = 32  # bytes that a step may write behind its text

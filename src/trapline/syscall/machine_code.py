@@ -1,0 +1,50 @@
+"""Machine code that is kept as bytes, made callable."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from trapline.syscall.libc import PROT_EXEC, Mapping
+
+_MFD_EXEC = 0x10  # Linux 6.3
+
+
+class MachineCode:
+    """Position-independent code in memory that can be run but not written.
+
+    It is mapped from an anonymous file: so no memory is ever both, and the kernel makes the instruction cache see it.
+
+    Args:
+        code: instructions of this machine.
+        entry: where in them the function begins; it takes an address and returns an integer.
+
+    Raises:
+        OSError: the system lets nobody run code that is not in a file (``vm.memfd_noexec``, SELinux).
+    """
+
+    def __init__(self, code: bytes, entry: int = 0) -> None:
+        descriptor = _executable_file()
+        try:
+            os.write(descriptor, code)
+            page = os.sysconf("SC_PAGE_SIZE")
+            self._mapping = Mapping(descriptor, -(-len(code) // page) * page, protection=PROT_EXEC, what="code")
+        finally:
+            os.close(descriptor)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+        self.call = prototype(self._mapping.address + entry)
+
+    def close(self) -> None:
+        """Unmap it; it must not be called any more."""
+        self._mapping.close()
+
+
+def _executable_file() -> int:
+    flags = os.MFD_CLOEXEC
+    try:
+        return os.memfd_create("trapline", flags | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create("trapline", flags)
