@@ -1,4 +1,4 @@
-"""Run a task: ``python3 -m tools.develop {setup,demo,check,test,clean}``."""
+"""Run a task: ``python3 -m tools.develop {setup,headers,demo,check,test}``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 
 from tools.develop import demo, environment, suite
+from tools.develop.kernel_headers import install_headers
 from tools.develop.run import StepError
 
 
@@ -15,6 +16,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tools.develop", description=__doc__)
     tasks = parser.add_subparsers(required=True, dest="task")
     tasks.add_parser("setup", help="install everything that make test needs")
+    headers = tasks.add_parser("headers", help="put a kernel's headers beside the peers, for the comparison with BCC")
+    headers.add_argument("--kernel", default="6.12", help="a guest's kernel (default: %(default)s)")
     show = tasks.add_parser("demo", help="run the examples on real kernel probes")
     show.add_argument("--guest", action="store_true", help="use a guest even where the machine has kprobes")
     show.add_argument("--kernel", default="6.1", help="the guest's kernel (default: %(default)s)")
@@ -30,6 +33,9 @@ def main() -> int:
     try:
         if options.task == "setup":
             environment.set_up(environment.TEST)
+            return 0
+        if options.task == "headers":
+            install_headers(options.kernel, environment.PEERS)
             return 0
         if options.task == "demo":
             return demo.run_demo(kernel=options.kernel, force_guest=options.guest)
