@@ -61,6 +61,17 @@ def test_names_say_where_programs_attach(name: str, type_: str, attach: AutoAtta
     assert (info.type, info.attach) == (type_, attach)
 
 
+def test_options_of_capable_are_those_of_the_headers() -> None:
+    # Scripts tell by CAP_OPT_NONE what the fourth argument of cap_capable means.
+    assert compile_text("""
+    #ifdef CAP_OPT_NONE
+    enum { NOAUDIT = CAP_OPT_NOAUDIT, INSETID = CAP_OPT_INSETID };
+    _Static_assert(NOAUDIT == 2 && INSETID == 4, "of linux/security.h");
+    int f(void *ctx) { return 0; }
+    #endif
+    """).programs
+
+
 def test_tables() -> None:
     result = compile_text(
         """
