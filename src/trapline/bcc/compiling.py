@@ -80,6 +80,7 @@ def compile_text(
         result = compile_c(source, machine.target, options)
     except SourceError as error:
         raise report_failure(source, error) from error
+    machine.target.save_index()  # which the text's types have been looked up with: made, so that it costs nothing more
     for diagnostic in result.diagnostics:
         print(diagnostic.render(), file=sys.stderr)
     return result
