@@ -1,0 +1,81 @@
+"""docs/bcc-differential.md: what the runs of ``tests.conformance.bcc_differential --results`` say, tool by tool.
+
+build/guest/bcc-differential/*.jsonl   →   the page
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.conformance.bcc_comparison import BCC_FAILS, DIFFERS, NEITHER, OURS_FAILS, SAME, Outcome, compare
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "bcc-differential.md"
+RESULTS = ROOT / "build" / "guest" / "bcc-differential"
+_MEANING = {
+    SAME: "both print the same of the workload",
+    DIFFERS: "both run, and the output is not the same: the table says how, and who is right",
+    BCC_FAILS: "trapline prints what the tool should, BCC does not",
+    NEITHER: "the kernel, or the machine, has not what the tool needs; both say so",
+    OURS_FAILS: "BCC prints what the tool should, trapline does not",
+}
+# Why a tool differs, and who is right; what has no reason here is not understood yet.
+_REASONS: dict[str, str] = {}
+_HEAD = """# BCC's tools, beside BCC
+
+The tools of BCC 0.37 (Debian sid's bpfcc-tools), run in one guest with BCC 0.37, which has the kernel's headers, and
+with `trapline bcc`, which needs none: same file, arguments and workload, one after the other.
+
+Compared are the exit code, stderr but for the compiler's warnings of the kernel's headers, the headings byte for byte,
+the rows of the workload (values and columns), what `tests/conformance/bcc_tools.py` wants to see, and the form of all
+other lines. Masked are processes, times, addresses, ports of clients, and what `tests/conformance/bcc_comparison.py`
+lists for a tool.
+
+Made from the results by `python -m tests.conformance.bcc_differential_table`: do not edit. A run takes about an hour,
+most of it BCC's compiler under emulation, and goes on where it ended:
+
+    python3 -m tools.develop headers --kernel 6.12
+    mkdir -p build/guest/bcc-differential
+    python3 -m tools.guest run --kernel 6.12 --timeout 9000 -- \\
+        python -m tests.conformance.bcc_differential --results build/guest/bcc-differential/6.12.jsonl
+
+| result | meaning |
+|---|---|
+"""
+
+
+def read_outcomes(folder: Path) -> dict[tuple[str, str], Outcome]:
+    """Return the outcome for each kernel and tool, by the last record of each."""
+    found = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            kernel = re.sub(r"^(\d+\.\d+).*", r"\1", record["kernel"])
+            found[kernel, record["tool"]] = compare(record)
+    return found
+
+
+def format_page(outcomes: dict[tuple[str, str], Outcome]) -> str:
+    """Return the page."""
+    text = _HEAD + "".join(f"| {name} | {meaning} |\n" for name, meaning in _MEANING.items())
+    text += "\n| kernel | tools | " + " | ".join(_MEANING) + " |\n|---|---|" + "---|" * len(_MEANING) + "\n"
+    for kernel in sorted({kernel for kernel, _ in outcomes}):
+        results = [outcome.result for key, outcome in outcomes.items() if key[0] == kernel]
+        counts = " | ".join(str(results.count(name) or "") for name in _MEANING)
+        text += f"| {kernel} | {len(results)} | {counts} |\n"
+    text += "\n| tool | kernel | result | |\n|---|---|---|---|\n"
+    for (kernel, tool), outcome in sorted(outcomes.items(), key=lambda item: (item[0][1], item[0][0])):
+        why = [_REASONS[tool]] if tool in _REASONS and outcome.result != SAME else []
+        cell = re.sub(r"\s*[|]\s*", " ", ". ".join([*why, *map(_shorten, outcome.how)]))
+        text += f"| {tool} | {kernel} | {outcome.result} | {cell} |\n".replace("|  |", "| |")
+    return re.sub(r"\|  +\|", "| |", text)
+
+
+def _shorten(how: str) -> str:
+    return how if len(how) <= 200 else f"{how[:197]}…"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(format_page(read_outcomes(RESULTS)))
