@@ -172,3 +172,26 @@ def test_the_example_prints_names_of_files(
     opener.join(10)
     comm = Path("/proc/self/comm").read_text().strip()
     assert f"{ME} {comm} {tmp_path / 'opened by the test'}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.needs("tracefs")
+def test_a_reader_that_sleeps_is_woken_by_each_event() -> None:
+    program = f'tracepoint:syscalls:sys_enter_getppid /pid == {os.getpid()}/ {{ printf("x") }}'
+    rounds = 200
+    with trapline.Session(program, cache=False) as session:
+        session.attach()
+        turn = threading.Event()
+
+        def call() -> None:
+            for number in range(rounds):
+                turn.wait(scaled(10))
+                turn.clear()
+                time.sleep(number % 20 * 1e-4)  # now before, now after the reader falls asleep
+                os.getppid()
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        for _ in range(rounds):
+            turn.set()
+            assert next(session.events(timeout=scaled(10))).text == "x"
+        caller.join()

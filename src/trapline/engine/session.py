@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +18,14 @@ from trapline.ir.spec import (
     RING,
     START,
     TAI,
+    WAKE,
     WALL,
     AttachPoint,
     IterAttach,
     ObjectSpec,
     PacketEvent,
     PerfAttach,
+    PrintfEvent,
     SpecialAttach,
     UprobeMultiAttach,
 )
@@ -41,7 +44,7 @@ from trapline.runtime.symbols import KernelSymbols
 from trapline.runtime.typed import TypedEvent
 from trapline.source import Sources
 from trapline.syscall.process import open_pidfd
-from trapline.syscall.ringbuf import RingBuffer
+from trapline.syscall.ringbuf import RingBuffer, WakeFlag
 
 if TYPE_CHECKING:
     from trapline.engine.native_code import NativeStart
@@ -164,10 +167,15 @@ class EngineSession:
             ring_fd = ring_map.fd.fileno()
             ring = RingBuffer(ring_fd, ring_map.spec.max_entries)
             self._stack.callback(ring.close)
+        flag: WakeFlag | None = None
+        if WAKE in self._object.maps:
+            flag = WakeFlag(self._object.maps[WAKE].fd.fileno())
+            self._stack.callback(flag.close)
         loop = EventLoop(
             self.spec,
             ring=ring,
             ring_fd=ring_fd,
+            wake_flag=flag,
             maps=self._object.maps,
             output=self.output,
             namer=self.names,
@@ -182,12 +190,20 @@ class EngineSession:
 
     def _native_start(self, ring: RingBuffer) -> NativeStart | None:
         """Return what makes the native reader; ``None`` where the output wants to see each text."""
-        from trapline.engine.native_code import NativeStart
-
         framing = self.output.framing
         if framing is None:
             return None
+        from trapline.engine.native_code import NativeStart
+
         return NativeStart(self.spec.events, framing, self.output.trailer, ring)
+
+    def _prepare_reader(self) -> None:
+        """Let the native reader be compiled beside the run where LLVM is loaded anyway: before a flood, not in it."""
+        prints = any(isinstance(event, PrintfEvent) and event.stream == "out" for event in self.spec.events)
+        if self._links and prints and "llvmlite" in sys.modules:
+            from trapline.engine.native_code import READER_CODE
+
+            READER_CODE.poll()
 
     def _open_packets(self) -> Packets | None:
         if PACKETS not in self._object.maps:
@@ -251,6 +267,7 @@ class EngineSession:
             self._loop.watch(self._child.pidfd)
         if not self._links and not any(self.specials("signal")):
             self._loop.stop()  # nothing can happen any more
+        self._prepare_reader()
         return self.attached
 
     def _attach(self, program: Program, point: AttachPoint) -> None:

@@ -375,6 +375,7 @@ class FaultSite:
 
 # Names of the internal maps.
 RING = ".ring"  # RINGBUF: the records
+WAKE = ".wake"  # ARRAY, one u64, mapped: 1 while the ring's reader sleeps and wants to be woken by the next record
 LOST = ".lost"  # PERCPU_ARRAY of u64, indexed by program: records that did not fit into the ring
 FAULTS = ".faults"  # PERCPU_ARRAY of {u64; s64}, indexed by FaultSite
 START = ".start"  # ARRAY, one u64: CLOCK_BOOTTIME when the program was loaded, in nanoseconds

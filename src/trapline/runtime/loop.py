@@ -35,6 +35,10 @@ _CHECK = 0.1  # seconds between looks at the loss counters while records come
 _FAULT_CHECK = 1.0  # and while none come, when a failure would be reported
 _BUSY = 1.0  # how long to wait for a record that is still being written when the run ends
 _PATIENCE = 0.3  # seconds after `stop` in which commands of system() that were sent before still run
+_MOMENT = 0.02  # seconds after which a store of another CPU has certainly arrived
+_FAST = 0.0005  # records that come in less than so many seconds flow: they are left to gather
+_LINGER = 0.001  # for so many seconds
+_GATHER = 64 << 10  # unless there are so many bytes already
 _MUCH = 4 << 10  # bytes in the ring from which on the native reader is faster than handlers
 _FEW = 16  # records that the native reader must show at a time to be worth its call
 _PATIENT = 64  # otherwise handlers get so many batches
@@ -57,6 +61,13 @@ class Ring(Protocol):
         """Take finished records out: their bytes, and (offset, length) of each."""
 
 
+class Flag(Protocol):
+    """A flag that the program sees; `trapline.syscall.ringbuf.WakeFlag` is the real one."""
+
+    def set(self, sleeping: bool) -> None:
+        """Say whether the reader sleeps."""
+
+
 class EventLoop:
     """Handles what a running program sends.
 
@@ -64,6 +75,7 @@ class EventLoop:
         spec: the program.
         ring: the ring's consumer side; ``None`` when the program sends nothing.
         ring_fd: the ring's map, for waiting.
+        wake_flag: tells the program when to wake us; ``None`` when each record does.
         maps: the program's maps by name, internal ones too.
         output: shows what happens.
         namer: gives names to addresses, user ids, probes.
@@ -80,6 +92,7 @@ class EventLoop:
         *,
         ring: Ring | None,
         ring_fd: int = -1,
+        wake_flag: Flag | None = None,
         maps: Mapping[str, RawMap],
         output: Output,
         namer: Namer,
@@ -108,6 +121,8 @@ class EventLoop:
         self._faults = Faults(maps[FAULTS]) if FAULTS in maps and spec.faults else None
         self._checked_at = 0.0
         self._lost_any = False
+        self._flag = wake_flag
+        self._flowing = False
         self._poller = Poller()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poller.add(self._wake, "wake")
@@ -173,12 +188,16 @@ class EventLoop:
         """
         if self.ended:
             return False
+        position = self.position
         handled = self.process()
         if self.ended:
             return False
         if handled:
             self._chunks += 1
-            if self._chunks % _CHUNKS:
+            if self._flowing and timeout != 0.0 and self.position - position < _GATHER:
+                self._output.flush()
+                time.sleep(_LINGER)
+            elif self._chunks % _CHUNKS:
                 return True
             self._look(0.0)
         else:
@@ -186,9 +205,14 @@ class EventLoop:
             self._check(_FAULT_CHECK)
             if self._faults is not None and not self.ended:
                 timeout = _FAULT_CHECK if timeout is None else min(timeout, _FAULT_CHECK)
-            self._look(timeout)
+            self._sleep(timeout)
         self._check(_CHECK)
         return not self.ended
+
+    @property
+    def position(self) -> int:
+        """How many bytes were ever taken out of the ring."""
+        return 0 if self._ring is None else self._ring.consumer_position
 
     def process(self) -> int:
         """Handle the records that are in the ring now.
@@ -319,14 +343,43 @@ class EventLoop:
                 return
             time.sleep(0.0005)  # the ring counts as readable all the while
 
-    def _look(self, timeout: float | None) -> None:
-        for tag in self._poller.wait(timeout):
+    def _sleep(self, timeout: float | None) -> None:
+        """Wait for a record, or anything else that we look at."""
+        ring, flag = self._ring, self._flag
+        if ring is None or flag is None or timeout == 0.0:
+            self._look(timeout)
+            return
+        if self._flowing:  # a moment ago records came faster than we could have fallen asleep
+            self._flowing = False
+            time.sleep(_LINGER)
+            self._look(0.0)
+            return
+        flag.set(True)
+        if ring.producer_position != ring.consumer_position:
+            # It came just now; or it is being written by a program that was interrupted.
+            flag.set(False)
+            time.sleep(_LINGER / 10)
+            return
+        began = time.monotonic()
+        # A program on another CPU may not have seen the flag although it reserved its record after our look: both
+        # stores were on their way.  A moment later they have arrived, so we look again before we sleep for long.
+        moment = _MOMENT if timeout is None else min(timeout, _MOMENT)
+        if not self._look(moment) and ring.producer_position == ring.consumer_position and moment != timeout:
+            self._look(None if timeout is None else timeout - moment)
+        flag.set(False)
+        self._flowing = time.monotonic() - began < _FAST and ring.producer_position != ring.consumer_position
+
+    def _look(self, timeout: float | None) -> bool:
+        """Wait so long for a descriptor; return whether one was ready."""
+        tags = self._poller.wait(timeout)
+        for tag in tags:
             if tag == "end":
                 self._ended = True
             elif tag == "wake":
                 os.eventfd_read(self._wake)
             elif callable(tag):
                 tag()
+        return bool(tags)
 
     def _check(self, interval: float) -> None:
         """Report losses and failures, unless they were looked at less than `interval` seconds ago."""

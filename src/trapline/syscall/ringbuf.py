@@ -40,6 +40,29 @@ class RingAddresses:
     mask: int
 
 
+class WakeFlag:
+    """A word that a program and the reader of its ring share: not 0 while the reader wants to be woken.
+
+    To be woken by each record costs the traced program much more than the record itself.  A reader that sleeps sets
+    the flag, and then looks at the ring once more; a program looks at the flag after it reserved a record.
+
+    Args:
+        map_fd: an ARRAY with ``BPF_F_MMAPABLE``.
+    """
+
+    def __init__(self, map_fd: int) -> None:
+        self._mapping = Mapping(map_fd, _PAGE, 0, writable=True, what="wake flag")
+        self._word = ctypes.c_uint64.from_address(self._mapping.address)
+
+    def set(self, sleeping: bool) -> None:
+        """Say whether the reader sleeps."""
+        self._word.value = sleeping
+
+    def close(self) -> None:
+        """Unmap it; closing twice is allowed."""
+        self._mapping.close()
+
+
 class RingBuffer:
     """A mapped ring buffer; one consumer at a time.
 

@@ -413,3 +413,34 @@ def test_repeated_names_are_numbered() -> None:
         run.ring.put(TYPED.pack(0, 0, 0, 0, 0, 0, 0, 0) + u64(1, 2, 3))
         run.loop.process()
     assert seen[0].fields == {"x": 1, "x_2": 2, "x_3": 3}
+
+
+class FakeFlag:
+    """Notes what it is told, and writes a record the first time."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.told: list[bool] = []
+        self.act = act
+
+    def set(self, sleeping: bool) -> None:
+        self.told.append(sleeping)
+        if self.told == [True]:
+            self.act()
+
+
+def test_the_program_is_told_when_the_reader_sleeps() -> None:
+    spec = object_spec(s.PrintfEvent("x\n", (), 8))
+    out, ring = io.BytesIO(), FakeRing()
+    # The record comes between the first look at the ring and the flag: nobody wakes us for it.
+    flag = FakeFlag(lambda: ring.put(bytes(8)))
+    output = TextOutput(Sink(out), Sink(io.BytesIO()))
+    loop = EventLoop(spec, ring=ring, wake_flag=flag, maps={}, output=output, namer=NAMER)
+    with loop:
+        assert loop.step(5)
+        assert flag.told == [True, False]
+        assert loop.step(0)
+        output.flush()
+        assert out.getvalue() == b"x\n"
+        loop.wake()
+        assert loop.step(5)
+        assert flag.told == [True, False, True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from trapline.abi.bpf import BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP
 from trapline.errors import InternalError
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -150,9 +151,19 @@ class LowererBase:
         b.start(fill)
         self._fill_header(record, index)
         yield record
-        b.helper("ringbuf_submit", record, b.i64(0))
+        b.helper("ringbuf_submit", record, self._wake_flags())
         b.jump(after)
         b.start(after)
+
+    def _wake_flags(self) -> Op:
+        """Return the flags that wake the reader if it sleeps; they must be asked for after the record was reserved."""
+        b = self.b
+        sleeping = b.map_value(spec.WAKE)
+        flags = b.variable(b.i64(BPF_RB_NO_WAKEUP), "flags")
+        with b.when(b.truth(b.load(I64, sleeping))):
+            b.store(b.i64(0), sleeping)  # once is enough
+            b.store(b.i64(BPF_RB_FORCE_WAKEUP), flags)
+        return b.load(I64, flags)
 
     def _count_loss(self) -> None:
         b = self.b

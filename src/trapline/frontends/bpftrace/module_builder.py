@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trapline.abi.bpf import BPF_F_MMAPABLE
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.readers import value_of
@@ -64,6 +65,8 @@ class ModuleBuilder:
         """Return all maps, with those that hold records, losses and faults."""
         maps = list(self.maps.values())
         maps.append(spec.MapSpec(spec.RING, "RINGBUF", 0, 0, ring_bytes))
+        if self.events:
+            maps.append(spec.MapSpec(spec.WAKE, "ARRAY", 4, 8, 1, flags=BPF_F_MMAPABLE))
         maps.append(spec.MapSpec(spec.LOST, "PERCPU_ARRAY", 4, 8, max(1, len(self.programs))))
         if self.faults:
             maps.append(spec.MapSpec(spec.FAULTS, "PERCPU_ARRAY", 4, 16, len(self.faults)))
