@@ -9,8 +9,8 @@ from typing import Any
 from trapline.ir import values as v
 from trapline.ir.buckets import hist_bounds, lhist_bounds
 from trapline.ir.spec import MapSpec
-from trapline.runtime.decode import Buffer, Decoder, make_decoder, string_bytes
-from trapline.runtime.merge import Merge, make_aggregate, make_sum, quotient
+from trapline.runtime.decode import Buffer, Decoder, int_code, make_decoder, string_bytes
+from trapline.runtime.merge import MASK, Merge, make_aggregate, make_sum, quotient, signed64
 from trapline.runtime.objects import Bucket, Histogram, Namer, Stats
 
 Items = Iterable[tuple[Buffer, Buffer]]
@@ -67,12 +67,47 @@ def make_reader(spec: MapSpec, namer: Namer) -> Callable[[Items], list[tuple[Any
     key = _make_key_decoder(spec, namer)
     if isinstance(spec.value, v.HistV | v.LhistV):
         return _make_histogram_reader(spec, spec.value, key, merge)
+    numbers = _make_number_reader(spec)
+    if numbers is not None:
+        return numbers
     order = _make_order(spec)
 
     def read(items: Items) -> list[tuple[Any, Any]]:
         found = [(raw, merge(parts)) for raw, parts in items]
         found.sort(key=order)
         return [(key(raw, 0), value) for raw, value in found]
+
+    return read
+
+
+def _make_number_reader(spec: MapSpec) -> Callable[[Items], list[tuple[Any, Any]]] | None:
+    """Compile the reader of a map from one integer to one: all are decoded and sorted at once, none by itself."""
+    key, value = spec.key, spec.value
+    if not isinstance(key, v.IntV) or not isinstance(value, v.IntV | v.CountV | v.SumV):
+        return None
+    if spec.scalar or key.size != spec.key_size:
+        return None
+    key_code = int_code(key.size, key.signed)
+    value_code = int_code(value.size, getattr(value, "signed", False))
+    per_cpu = is_per_cpu(spec)
+    if not key_code or not value_code or (per_cpu and value.size != 8):
+        return None
+
+    def read(items: Items) -> list[tuple[Any, Any]]:
+        pairs = list(items)
+        if not pairs:
+            return []
+        count = len(pairs)
+        keys = struct.unpack(f"<{count}{key_code}", b"".join([raw for raw, _ in pairs]))
+        parts = b"".join([part for _, part in pairs])
+        if per_cpu:
+            words = struct.unpack(f"<{len(parts) // 8}Q", parts)
+            sums = map(sum, zip(*[iter(words)] * (len(words) // count), strict=True))
+            values: Iterable[int] = map(signed64, sums) if value_code == "q" else [n & MASK for n in sums]
+        else:
+            padding = len(parts) // count - value.size
+            values = [n for (n,) in struct.iter_unpack(f"<{value_code}{padding}x", parts)]
+        return [(key, value) for value, key in sorted(zip(values, keys, strict=True))]
 
     return read
 

@@ -12,12 +12,12 @@ from trapline.runtime.objects import Stats
 # One or more parts, each padded to a multiple of 8 bytes, to the aggregate's value.
 Merge = Callable[[bytes | bytearray | memoryview], Any]
 
-_MASK = (1 << 64) - 1
+MASK = (1 << 64) - 1
 
 
 def signed64(number: int) -> int:
     """Return the s64 with the same bits as `number` modulo 2**64."""
-    number &= _MASK
+    number &= MASK
     return number - (1 << 64) if number >> 63 else number
 
 
@@ -30,7 +30,7 @@ def make_sum(signed: bool) -> Merge:
     """Compile the sum of 64-bit parts, modulo 2**64."""
     if signed:
         return lambda parts: signed64(sum(_words(parts)))
-    return lambda parts: sum(_words(parts)) & _MASK
+    return lambda parts: sum(_words(parts)) & MASK
 
 
 def make_aggregate(value: v.Value) -> Merge | None:
@@ -58,8 +58,8 @@ def make_aggregate(value: v.Value) -> Merge | None:
 
         def average(parts: bytes | bytearray | memoryview) -> int | Stats:
             words = _words(parts)
-            total = signed64(sum(words[0::2])) if signed else sum(words[0::2]) & _MASK
-            count = sum(words[1::2]) & _MASK
+            total = signed64(sum(words[0::2])) if signed else sum(words[0::2]) & MASK
+            count = sum(words[1::2]) & MASK
             mean = quotient(total, count) if count else 0
             return Stats(count, mean, total) if full else mean
 

@@ -206,3 +206,16 @@ def test_view_of_histograms() -> None:
         del view[1]
     with pytest.raises(TypeError):
         view[1] = 5
+
+
+@given(
+    elements=st.dictionaries(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=2)),
+    value=st.sampled_from([I64, U64, v.CountV(), v.SumV(), v.SumV(signed=False)]),
+    key=st.sampled_from([I32, v.IntV(4, False)]),
+)
+def test_maps_of_numbers_are_read_as_others(elements: dict[int, list[int]], value: v.Value, key: v.IntV) -> None:
+    """The key of the other map is a tuple of that number: it is read element by element."""
+    raw = [(struct.pack("<I", number), struct.pack("<2Q", *parts)) for number, parts in elements.items()]
+    one = make_reader(map_spec("@", key, value, type="PERCPU_HASH"), NAMER)
+    other = make_reader(map_spec("@", v.TupleV(((0, key),), 4), value, type="PERCPU_HASH"), NAMER)
+    assert one(raw) == [(number, item) for (number,), item in other(raw)]
