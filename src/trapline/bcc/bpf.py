@@ -94,15 +94,14 @@ class BPF(BPFProgType):
         self.tables: dict[Any, Any] = {}
         self._closed = False
         source = read_source(src_file, text, write_text(contexts))
-        result = compile_text(source, machine(), cflags, PUBLISHED.infos())
+        result = compile_text(source, machine(), cflags, PUBLISHED, stage_printer(debug))
         self._infos = result.tables
         try:
             self._object = DynamicObject(
-                result.module,
+                result.object,
                 machine(),
                 externs={name: PUBLISHED.handle(name) for name, i in result.tables.items() if i.scope == "extern"},
                 pins={name: info.pinned for name, info in result.tables.items() if info.scope == "pinned"},
-                dump=stage_printer(debug),
             )
         except PrivilegeError as error:
             raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error

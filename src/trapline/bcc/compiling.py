@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from trapline.bcc.constants import DEBUG_BPF, DEBUG_LLVM_IR, DEBUG_PREPROCESSOR, DEBUG_SOURCE
 from trapline.bcc.failures import BccError, CompileError
@@ -16,10 +17,14 @@ from trapline.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trapline.bcc.sharing import PublishedTables
+    from trapline.engine.described import CompiledObject, Described
+    from trapline.engine.dynamic import DynamicMap
     from trapline.engine.machine import Machine
-    from trapline.frontends.bcc_c.result import CResult, TableInfo
+    from trapline.frontends.bcc_c.result import ProgramInfo, TableInfo
 
 TEXT_NAME = "<text>"
+_READS = re.compile(r"#\s*include|#\s*embed|__has_include|#\s*import|\\\n[ \t]*include")
 
 
 def find_source_file(name: Name) -> str:
@@ -61,29 +66,64 @@ def _join(text: str, readers: str) -> str:
     return f"{text}\n{readers}" if readers else text
 
 
+class CompiledText(NamedTuple):
+    """An object, and the descriptions of its tables and functions, by name."""
+
+    object: CompiledObject
+    tables: dict[str, TableInfo]
+    programs: dict[str, ProgramInfo]
+
+
 def compile_text(
     source: Source,
     machine: Machine,
     cflags: Sequence[str] = (),
-    externs: Mapping[str, TableInfo] | None = None,
-) -> CResult:
-    """Compile C to IR; print its warnings, and on failure its errors, to stderr as a compiler does.
+    published: PublishedTables | None = None,
+    dump: Callable[[str, str], None] | None = None,
+) -> CompiledText:
+    """Compile C, or take it from the cache; print its warnings, and on failure its errors, to stderr.
 
     Raises:
         CompileError: the text is wrong.
     """
-    from trapline.frontends.bcc_c.compile import compile_c
-    from trapline.frontends.bcc_c.result import COptions
+    from trapline.bcc.descriptions import decode_descriptions
+    from trapline.engine.described import Described, compile_described
 
-    options = COptions(cflags=tuple(cflags), externs=dict(externs or {}))
+    infos = published.infos() if published else {}
+
+    def frontend() -> Described:
+        from trapline.bcc.descriptions import encode_descriptions
+        from trapline.frontends.bcc_c.compile import compile_c
+        from trapline.frontends.bcc_c.result import COptions
+
+        result = compile_c(source, machine.target, COptions(cflags=tuple(cflags), externs=infos))
+        for diagnostic in result.diagnostics:
+            print(diagnostic.render(), file=sys.stderr)
+        machine.target.save_index()  # made to look up the text's types, so that keeping it costs nothing more
+        return Described(
+            result.module, encode_descriptions(result.tables, result.programs), keep=not result.diagnostics
+        )
+
+    def externs(described: Described) -> dict[str, DynamicMap]:
+        tables, _ = decode_descriptions(described.description)
+        extern = [name for name, info in tables.items() if info.scope == "extern"]
+        return {name: published.handle(name) for name in extern} if published else {}
+
+    kept = not infos and not depends_on_files(source.text, cflags)
+    key = "\0".join((source.name, source.text, *cflags)) if kept else ""
     try:
-        result = compile_c(source, machine.target, options)
+        object_, description = compile_described(frontend, machine.target, key=key, externs=externs, dump=dump)
     except SourceError as error:
         raise report_failure(source, error) from error
-    machine.target.save_index()  # which the text's types have been looked up with: made, so that it costs nothing more
-    for diagnostic in result.diagnostics:
-        print(diagnostic.render(), file=sys.stderr)
-    return result
+    return CompiledText(object_, *decode_descriptions(description))
+
+
+def depends_on_files(text: str, cflags: Sequence[str]) -> bool:
+    """Return whether compiling a text may read files: headers that are not the kernel's, which are all known."""
+    from trapline.frontends.bcc_c.scan import virtual_includes
+
+    reads = len(_READS.findall(text)) > len(virtual_includes(text))
+    return reads or any(flag.startswith(("-I", "-i", "-F", "--", "@")) for flag in cflags)
 
 
 def report_failure(source: Source, error: SourceError) -> CompileError:

@@ -6,7 +6,7 @@ BCC's API stands on this and on `trapline.engine.machine`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.errors import ClosedError, VerifierError
@@ -15,7 +15,6 @@ from trapline.ir.spec import (
     AttachPoint,
     IterAttach,
     KprobeAttach,
-    ModuleSpec,
     ObjectProgram,
     ObjectSpec,
     PerfAttach,
@@ -38,8 +37,6 @@ from trapline.syscall.ringbuf import RingBuffer
 
 if TYPE_CHECKING:
     from trapline.engine.machine import Machine
-
-Dump = Callable[[str, str], None]
 
 
 class Ring:
@@ -168,34 +165,26 @@ class DynamicObject:
     """Maps in the kernel, and programs that are loaded when asked for.  Everything ends with `close`.
 
     Args:
-        module: what a front end made; its programs need no attach points.
+        spec: what was compiled; its programs need no attach points.
         machine: the running kernel.
         externs: maps of other objects, by the name under which this one uses them.
         pins: paths in bpffs of maps that are opened there, or created and pinned there.
-        dump: receives the compiler's stages.
 
     Raises:
-        TraplineError: the code could not be generated or a map not created; nothing is left behind.
+        TraplineError: a map could not be created; nothing is left behind.
     """
 
     def __init__(
         self,
-        module: ModuleSpec,
+        spec: ObjectSpec,
         machine: Machine,
         *,
         externs: Mapping[str, DynamicMap] | None = None,
         pins: Mapping[str, str] | None = None,
-        dump: Dump | None = None,
     ) -> None:
-        from trapline.codegen import compile_module
-
         self._machine = machine
         externs = dict(externs or {})
-        known = {spec.name for spec in module.maps}
-        # The code refers to another object's map by name; only its descriptor comes from there.
-        borrowed = tuple(entry.map.spec for name, entry in externs.items() if name not in known)
-        module = replace(module, maps=module.maps + borrowed)
-        self.spec: ObjectSpec = compile_module(module, machine.target, dump=dump)
+        self.spec = spec
         self._programs = {program.name: program for program in self.spec.programs}
         self.maps: dict[str, DynamicMap] = {}
         self._loaded = LoadedObject(self.spec, machine.target)
@@ -203,14 +192,14 @@ class DynamicObject:
         self._closed = False
         raise_memlock_limit()
         try:
-            for spec in self.spec.maps:
-                if spec.name in externs:
-                    self.maps[spec.name] = externs[spec.name]
+            for map_ in self.spec.maps:
+                if map_.name in externs:
+                    self.maps[map_.name] = externs[map_.name]
                 else:
-                    path = (pins or {}).get(spec.name)
-                    created = open_pinned_map(spec, path) if path else Map.create(spec)
-                    self._loaded.maps[spec.name] = created
-                    self.maps[spec.name] = DynamicMap(created)
+                    path = (pins or {}).get(map_.name)
+                    created = open_pinned_map(map_, path) if path else Map.create(map_)
+                    self._loaded.maps[map_.name] = created
+                    self.maps[map_.name] = DynamicMap(created)
         except BaseException:
             self.close()
             raise

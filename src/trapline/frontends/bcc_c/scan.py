@@ -61,6 +61,11 @@ def is_virtual_include(name: str) -> bool:
     return name in _LANGUAGE_HEADERS or name.split("/", 1)[0] in _KERNEL_FOLDERS
 
 
+def virtual_includes(text: str) -> list[str]:
+    """Return the names of such headers in a text's ``#include`` lines, each as often as it stands there."""
+    return [name for name in _INCLUDE.findall(text) if is_virtual_include(name)]
+
+
 def scan_text(text: str) -> TextScan:
     """Scan a program text (and the ``-D`` options as ``#define`` lines, if given in front)."""
     plain = _NOISE.sub(" ", text)
@@ -76,7 +81,7 @@ def scan_text(text: str) -> TextScan:
     license_ = _LICENSE.search(plain)
     return TextScan(
         identifiers=frozenset(_IDENTIFIER.findall(plain)) | {f"bpf_iter__{name}" for name in _ITERATOR.findall(plain)},
-        includes=tuple(dict.fromkeys(name for name in _INCLUDE.findall(text) if is_virtual_include(name))),
+        includes=tuple(dict.fromkeys(virtual_includes(text))),
         tracepoints=tuple(tracepoints),
         defined=frozenset(defined | macros),
         license=license_.group(1).strip() if license_ else "GPL",
