@@ -6,7 +6,18 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trapline.abi.elf import EM_AARCH64, EM_X86_64, ET_EXEC, STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, Elf, Symbol
+from trapline.abi.elf import (
+    EM_AARCH64,
+    EM_X86_64,
+    ET_EXEC,
+    SHF_EXECINSTR,
+    STB_LOCAL,
+    STT_FUNC,
+    STT_GNU_IFUNC,
+    STT_OBJECT,
+    Elf,
+    Symbol,
+)
 from trapline.debuginfo.sections import section_bytes
 from trapline.errors import DecodeError
 from trapline.records import record
@@ -147,6 +158,15 @@ class Binary:
             if inside and (best is None or function.offset > best.offset):
                 best = function
         return best
+
+    def extent(self, function: FunctionSymbol) -> int:
+        """Return a function's size; one without (``_init``, assembler) reaches to the end of its section at most."""
+        if function.size:
+            return function.size
+        for section in self.elf.sections:
+            if section.flags & SHF_EXECINSTR and 0 <= function.address - section.address < section.size:
+                return section.address + section.size - function.address
+        return 0
 
     def begins_instruction(self, function: FunctionSymbol, offset: int) -> bool | None:
         """Return whether an instruction begins `offset` bytes behind a function's start; ``None`` when not known."""

@@ -34,7 +34,7 @@ def read_file_functions(files: UserFiles, path: str) -> Sequence[FileSymbol]:
     if binary is None:
         return ()
     # The one with the fewest underscores is what people call it.
-    found = [(f.offset, f.size, f.name) for f in binary.functions]
+    found = [(f.offset, binary.extent(f), f.name) for f in binary.functions]
     return sorted(found, key=lambda row: (len(row[2]) - len(row[2].lstrip("_")), row[2]))
 
 
