@@ -13,7 +13,6 @@ from tests.conformance.in_process import run_command_line
 from tests.kernel.traced import ME, trace
 
 import trapline
-from trapline.engine.native_code import READER_CODE
 from trapline.runtime.native.drain import NativeReader
 
 pytestmark = pytest.mark.limit(60)
@@ -116,7 +115,6 @@ def test_every_event_of_a_flood_is_printed_or_counted_as_lost(
         config = {{ perf_rb_pages = {pages} }}
         tracepoint:syscalls:sys_enter_getppid /pid == {ME}/ {{ @ = count(); printf("%d %s %s\\n", tid, comm, "x") }}
     """
-    READER_CODE.wait()
     batches = []
     read = NativeReader.read
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from tools.develop import reader_code
 from tools.develop.reference import REFERENCE, make_reference
 
+from trapline.codegen.llvm import version
 from trapline.frontends.bpftrace.aggregates import AGGREGATES
 from trapline.frontends.bpftrace.builtins import BUILTINS
 from trapline.frontends.bpftrace.functions import FUNCTIONS
 from trapline.frontends.bpftrace.parse_attach_points import _ALIASES, PROVIDERS
 from trapline.frontends.bpftrace.provider_rows import PROVIDER_ROWS
+from trapline.runtime.native import _generated_code
 
 
 def test_system_calls() -> None:
@@ -37,3 +40,9 @@ def test_every_row_is_complete() -> None:
         signature, _, purpose = row.doc.partition("): ")
         if row.doc != "not supported yet" and not row.name.startswith("__"):
             assert f"{row.name}(" in signature and purpose, row.name
+
+
+def test_the_native_reader_is_what_llvm_makes_of_it() -> None:
+    # Another LLVM may choose other instructions; tests/unit/runtime/test_native.py runs what it makes.
+    if version() == _generated_code.LLVM:
+        assert reader_code.GENERATED.read_text() == reader_code.make_module()

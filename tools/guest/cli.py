@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     boot = argparse.ArgumentParser(add_help=False)
     boot.add_argument("--kernel", default="6.1", help="series or release (default: %(default)s)")
     boot.add_argument("--cpus", type=int, default=2, help="virtual CPUs (default: %(default)s)")
+    boot.add_argument("--nodes", type=int, default=1, help="NUMA nodes (default: %(default)s)")
     boot.add_argument("--memory", type=int, default=3072, metavar="MIB", help="memory (default: %(default)s)")
     boot.add_argument("--append", default="", help="more words for the kernel command line")
     boot.add_argument("--results", default=str(RESULTS), help="folder that the guest may write (default: %(default)s)")
@@ -78,6 +79,7 @@ def _spec(options: argparse.Namespace, *, hold: bool, idle_s: int) -> GuestSpec:
         kernel=options.kernel,
         cpus=options.cpus,
         memory_mb=options.memory,
+        nodes=options.nodes,
         append=options.append,
         results=str(Path(options.results).resolve()),
         idle_s=idle_s,

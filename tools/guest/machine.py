@@ -46,6 +46,7 @@ class GuestSpec:
         kernel: a series (``6.1``) or a release (see :func:`tools.guest.kernels.find_kernel`).
         cpus: virtual CPUs.
         memory_mb: memory in MiB.
+        nodes: NUMA nodes, each with its part of the memory and of the CPUs.
         append: more words for the kernel command line, such as ``lockdown=integrity``.
         results: the folder that the guest may write; the same path in the guest.
         idle_s: the guest powers off after so many seconds without a command; 0 means never.
@@ -56,6 +57,7 @@ class GuestSpec:
     kernel: str
     cpus: int = 2
     memory_mb: int = 3072
+    nodes: int = 1
     append: str = ""
     results: str = str(RESULTS)
     idle_s: int = 0
@@ -415,6 +417,10 @@ def _guest_environment() -> dict[str, str]:
     }
 
 
+def _cpus_of(node: int, spec: GuestSpec) -> list[str]:
+    return [f"cpus={cpu}" for cpu in range(spec.cpus) if cpu % spec.nodes == node]
+
+
 def _qemu_command(qemu: str, spec: GuestSpec, image: Path, state: Path) -> list[str]:
     # One thread for all virtual CPUs: when the kernel changes its own code, a CPU of QEMU 7 that runs in another thread
     # may still see the breakpoint that had been there ("Oops: int3"). 7.2 died of it at boot, 6.12 in one run of some.
@@ -422,6 +428,9 @@ def _qemu_command(qemu: str, spec: GuestSpec, image: Path, state: Path) -> list[
     command += ["-m", str(spec.memory_mb), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     command += ["-kernel", str(image), "-initrd", str(state / "initrd"), "-append", f"{_COMMAND_LINE} {spec.append}"]
     command += ["-serial", f"file:{state / 'console.log'}", "-device", "virtio-serial-pci,max_ports=16"]
+    for node in range(spec.nodes if spec.nodes > 1 else 0):
+        command += ["-object", f"memory-backend-ram,id=memory{node},size={spec.memory_mb // spec.nodes}M"]
+        command += ["-numa", ",".join([f"node,nodeid={node},memdev=memory{node}", *_cpus_of(node, spec)])]
     for name in [CONTROL, *(f"{COMMAND}{index}" for index in range(_COMMAND_PORTS))]:
         command += ["-chardev", f"socket,id={name},path={state / name},server=on,wait=off"]
         command += ["-device", f"virtserialport,chardev={name},name={name}"]

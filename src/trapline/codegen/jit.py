@@ -47,12 +47,13 @@ class NativeCode:
         return 0 if result is None else int(result)
 
 
-def compile_position_independent(functions: Sequence[Function], entry: str) -> tuple[bytes, int]:
-    """Compile functions to machine code that runs at any address.
+def compile_position_independent(functions: Sequence[Function], entry: str, triple: str = "") -> tuple[bytes, int]:
+    """Compile functions to machine code that runs at any address, on any CPU of an architecture.
 
     Args:
         functions: without helpers, kernel functions, maps and constants in memory; they may call each other.
         entry: the one that is called from outside.
+        triple: the machine, by default this one's.
 
     Returns:
         The code, and where in it `entry` begins.
@@ -67,7 +68,7 @@ def compile_position_independent(functions: Sequence[Function], entry: str) -> t
         name: Frame(symbol, "", "" if name == entry else "internal ", attributes, symbols, True)
         for name, symbol in symbols.items()
     }
-    elf = Elf(compile_native_object(_emit(compiled, frames)))
+    elf = Elf(compile_native_object(_emit(compiled, frames), triple))
     for section in elf.sections:
         if section.name.startswith((".rela.text", ".rodata", ".data", ".bss")) and section.size:
             raise InternalError(f"native code of {entry} has a section {section.name}")

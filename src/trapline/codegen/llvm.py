@@ -75,9 +75,10 @@ def link_native(text: str) -> Any:
     return engine
 
 
-def compile_native_object(text: str) -> bytes:
-    """Compile LLVM IR to a position-independent object file (ELF) for any CPU of this machine's architecture."""
-    machine = _binding().Target.from_default_triple().create_target_machine(opt=2, reloc="pic", codemodel="small")
+def compile_native_object(text: str, triple: str = "") -> bytes:
+    """Compile LLVM IR to a position-independent object file (ELF) for any CPU of an architecture, by default ours."""
+    target = _binding().Target.from_triple(triple) if triple else _binding().Target.from_default_triple()
+    machine = target.create_target_machine(opt=2, reloc="pic", codemodel="small")
     module = parse_module(f'target triple = "{machine.triple}"\n{text}')
     optimise_module(module, machine)
     return bytes(machine.emit_object(module))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,6 @@ from trapline.ir.spec import (
     ObjectSpec,
     PacketEvent,
     PerfAttach,
-    PrintfEvent,
     SpecialAttach,
     UprobeMultiAttach,
 )
@@ -47,8 +45,8 @@ from trapline.syscall.process import open_pidfd
 from trapline.syscall.ringbuf import RingBuffer, WakeFlag
 
 if TYPE_CHECKING:
-    from trapline.engine.native_code import NativeStart
     from trapline.kernel.target import LiveTarget
+    from trapline.runtime.native.drain import NativeReader
     from trapline.runtime.packets import Packets
     from trapline.runtime.past_mappings import PastMappings
     from trapline.syscall.fd import Fd
@@ -182,28 +180,22 @@ class EngineSession:
             locate=self._locate,
             on_event=on_event,
             report_faults=report_faults,
-            native=None if ring is None or on_event is not None else lambda: self._native_start(ring),
+            native=None if ring is None or on_event is not None else lambda: self._native_reader(ring),
         )
         self._stack.callback(loop.close)
         loop.on_unwatch(self._unwatch)
         return loop
 
-    def _native_start(self, ring: RingBuffer) -> NativeStart | None:
-        """Return what makes the native reader; ``None`` where the output wants to see each text."""
+    def _native_reader(self, ring: RingBuffer) -> NativeReader | None:
+        """Return what reads records in bulk; ``None`` where it could show nothing, or does not know this machine."""
         framing = self.output.framing
         if framing is None:
             return None
-        from trapline.engine.native_code import NativeStart
+        from trapline.runtime.native.drain import NativeReader
+        from trapline.runtime.native.plan import make_plan
 
-        return NativeStart(self.spec.events, framing, self.output.trailer, ring)
-
-    def _prepare_reader(self) -> None:
-        """Let the native reader be compiled beside the run where LLVM is loaded anyway: before a flood, not in it."""
-        prints = any(isinstance(event, PrintfEvent) and event.stream == "out" for event in self.spec.events)
-        if self._links and prints and "llvmlite" in sys.modules:
-            from trapline.engine.native_code import READER_CODE
-
-            READER_CODE.poll()
+        plan = make_plan(self.spec.events, framing, self.output.trailer)
+        return NativeReader.for_this_machine(plan, ring) if plan.shown else None
 
     def _open_packets(self) -> Packets | None:
         if PACKETS not in self._object.maps:
@@ -267,7 +259,6 @@ class EngineSession:
             self._loop.watch(self._child.pidfd)
         if not self._links and not any(self.specials("signal")):
             self._loop.stop()  # nothing can happen any more
-        self._prepare_reader()
         return self.attached
 
     def _attach(self, program: Program, point: AttachPoint) -> None:

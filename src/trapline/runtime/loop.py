@@ -28,7 +28,7 @@ from trapline.runtime.typed import TypedEvent
 from trapline.syscall.poll import Poller
 
 if TYPE_CHECKING:
-    from trapline.runtime.native.drain import NativeReader, NativeStart
+    from trapline.runtime.native.drain import NativeReader
 
 _EVENT = struct.Struct("<I").unpack_from
 _CHECK = 0.1  # seconds between looks at the loss counters while records come
@@ -83,7 +83,7 @@ class EventLoop:
         on_event: takes the printed values as typed events instead of `output`; needs ``spec.typed_events``.
         on_raw: takes the payload of raw records, by the event's name.
         report_faults: report sites that do not `warn` of themselves, too (``-k``).
-        native: called once when there is much in the ring: starts what reads it faster.
+        native: called once, when there is much in the ring: makes what reads it faster.
     """
 
     def __init__(
@@ -100,13 +100,12 @@ class EventLoop:
         on_event: Callable[[TypedEvent], object] | None = None,
         on_raw: Mapping[str, Callable[[bytes], object]] | None = None,
         report_faults: bool = False,
-        native: Callable[[], NativeStart | None] | None = None,
+        native: Callable[[], NativeReader | None] | None = None,
     ) -> None:
         self._spec = spec
         self._ring = ring
         self._make_native = native
         self._may_be_native = native is not None
-        self._native_start: NativeStart | None = None
         self._native: NativeReader | None = None
         self._by_handlers = 0
         self._output = output
@@ -252,10 +251,7 @@ class EventLoop:
 
     def _start_native(self) -> NativeReader | None:
         if self._make_native is not None:
-            self._native_start, self._make_native = self._make_native(), None
-        start = self._native_start
-        if start is None or start.poll():
-            self._native = None if start is None else start.reader
+            self._native, self._make_native = self._make_native(), None
             self._may_be_native = self._native is not None
         return self._native
 

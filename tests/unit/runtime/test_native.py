@@ -81,16 +81,11 @@ class MemoryRing:
         return data, records
 
 
-class Start:
-    """What the engine makes: a reader that is there at once."""
-
-    def __init__(self, events: Sequence[s.Event], output: TextOutput | JsonOutput, ring: MemoryRing) -> None:
-        assert output.framing is not None
-        plan = make_plan(events, output.framing, b"..")
-        self.reader = NativeReader(code(), plan, ring) if plan.shown else None
-
-    def poll(self) -> bool:
-        return True
+def make_reader(events: Sequence[s.Event], output: TextOutput | JsonOutput, ring: MemoryRing) -> NativeReader | None:
+    """What the engine makes, from the code as it is now."""
+    assert output.framing is not None
+    plan = make_plan(events, output.framing, b"..")
+    return NativeReader(code(), plan, ring) if plan.shown else None
 
 
 def run(
@@ -106,7 +101,7 @@ def run(
         maps={},
         output=output,
         namer=NAMER,
-        native=(lambda: Start(events, output, ring)) if native else None,
+        native=(lambda: make_reader(events, output, ring)) if native else None,
     )
     with loop:
         while loop.process() and not loop.exited:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Protocol
 
 from trapline.runtime.native import tables as t
@@ -21,15 +22,6 @@ class AddressedRing(Protocol):
         """Where it is; valid until it is closed."""
 
 
-class NativeStart(Protocol):
-    """Makes a reader, which may take a while."""
-
-    reader: NativeReader | None
-
-    def poll(self) -> bool:
-        """Return whether it is decided what `reader` is."""
-
-
 class NativeReader:
     """Takes records out of a ring as text.
 
@@ -46,6 +38,16 @@ class NativeReader:
         self._plan = plan
         self._ring = ring
         self._machine_code: MachineCode | None = None
+
+    @classmethod
+    def for_this_machine(cls, plan: Plan, ring: AddressedRing) -> NativeReader | None:
+        """Return a reader with the code that comes with trapline; ``None`` when there is none for this architecture."""
+        from base64 import b64decode
+
+        from trapline.runtime.native._generated_code import CODE
+
+        found = CODE.get(os.uname().machine)
+        return None if found is None else cls((b64decode(found[1]), found[0]), plan, ring)
 
     def read(self) -> tuple[int, int, bytes]:
         """Take records out up to the first that needs Python, or until about 128 KiB of text are there.
