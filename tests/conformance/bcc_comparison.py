@@ -25,17 +25,21 @@ _MASKS = (
     (re.compile(r"/dev/pts/\d+"), "/dev/pts/N"),
 )
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.(\d+))?(?![\w.]*\w)")
-_ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{8,16}\b")
+_ADDRESS = re.compile(r"\b(?:0x[0-9a-f]{9,16}|[0-9a-f]{16}|(?=\d*[a-f])[0-9a-f]{12})\b")
 # The ports that the kernel gives to clients, but for those of the workload's servers.
 _CLIENT_PORT = re.compile(r"\b(?!5432[12]\b)(?:3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|60\d{3})\b")
 _HEADING = re.compile(r"Ctrl-C|^Tracing|^Sampling|: count +distribution$|^(?=.*[A-Z]{2})[^a-z]*$")
-# tool → what differs from run to run in the rows of the workload; the text of the group is masked.
+# tool → what differs from run to run in the rows of the workload: the groups are masked.
 _VARIES: dict[str, tuple[str, ...]] = {
     "execsnoop": (r"^true +(\d+)",),
     "exitsnoop": (r"^\w+ +(\d+) +\d+ +\d+ ", r"^\w+ +\S+ +\d+ +(\d+) "),
-    "syscount": (r"bccwork +(\d+)",),  # as often as it came round in two seconds
+    # As often as the workload came round in its time.
+    "filetop": (r"bccwork +(\d+) +(\d+) +(\d+) +(\d+)",),
+    "syscount": (r"bccwork +(\d+)",),
     "shmsnoop": (r"SHMGET +(\w+)", r"shmid: (\w+)"),
 }
+# Their rows come as often as a sample, or a switch of tasks, hits the workload.
+_SAMPLED = frozenset({"profile", "offcputime", "offwaketime", "wakeuptime"})
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,9 @@ class Printed:
         for mask, text in _MASKS:
             line = mask.sub(text, line)
         for pattern in _VARIES.get(self.tool.name, ()):
-            line = re.sub(pattern, lambda match: match[0].replace(match[1], "~"), line)
+            for match in re.finditer(pattern, line):
+                for start, end in map(match.span, range(match.re.groups, 0, -1)):
+                    line = line[:start] + "~" * (end - start) + line[end:]
         return line
 
     @property
@@ -106,16 +112,20 @@ class Printed:
         """Return the columns of a line with what varies masked."""
         line = re.sub(rf"\b{self.pid}\b", "PID", line)
         line = _CLIENT_PORT.sub("PORT", _ADDRESS.sub("ADDRESS", line))
-        return tuple(_NUMBER.sub(lambda match: match[0] if match[1] is None else f"F{len(match[1])}", line).split())
+        return tuple(_NUMBER.sub(_shorten_float, re.sub("~+", "~", line)).split())
 
     @property
-    def wanted(self) -> list[tuple[str, ...]]:
-        """What the patterns of the table match, in columns."""
+    def wanted(self) -> list[str]:
+        """The forms of what the patterns of the table match: they themselves say which values it must have."""
         found = []
         for pattern in self.tool.patterns:
             match = re.search(pattern.replace("{pid}", str(self.pid)), self.text, re.MULTILINE)
-            found.append(self.values(self._mask(match[0])) if match else ())
+            found.append(form(self._mask(match[0])) if match else "")
         return found
+
+
+def _shorten_float(match: re.Match[str]) -> str:
+    return match[0] if match[1] is None else f"F{len(match[1])}"
 
 
 def form(line: str) -> str:
@@ -160,14 +170,15 @@ def _differences(bcc: Printed, ours: Printed) -> Iterator[str]:
     if bcc.headings != ours.headings:
         left, right = _only(bcc.headings, ours.headings)
         yield f"headings {_quote(left)} and {_quote(right)}"
-    left, right = _only([bcc.values(row) for row in bcc.rows], [ours.values(row) for row in ours.rows])
+    left, right = ([run.values(row) for row in run.rows] for run in (bcc, ours))
+    left, right = _only(*map(sorted, map(set, (left, right)))) if bcc.tool.name in _SAMPLED else _only(left, right)
     if left or right:
         yield f"rows {_quote(map(' '.join, left))} and {_quote(map(' '.join, right))}"
     elif shifted := [pair for pair in _pairs(bcc, ours) if not is_aligned(*pair)]:
         yield f"columns {_quote(shifted[0])}"
     if bcc.wanted != ours.wanted:
         left, right = _only(bcc.wanted, ours.wanted)
-        yield f"values {_quote(map(' '.join, left))} and {_quote(map(' '.join, right))}"
+        yield f"values {_quote(left)} and {_quote(right)}"
     left, right = _only(sorted(set(map(form, bcc.others))), sorted(set(map(form, ours.others))))
     if left or right:
         yield f"forms {_quote(left)} and {_quote(right)}"
@@ -194,11 +205,8 @@ def _only(left: list[Any], right: list[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _pairs(bcc: Printed, ours: Printed) -> Iterator[tuple[str, str]]:
-    rest = list(ours.rows)
     for row in bcc.rows:
-        same = next(other for other in rest if ours.values(other) == bcc.values(row))
-        rest.remove(same)
-        yield row, same
+        yield row, next(other for other in ours.rows if ours.values(other) == bcc.values(row))
 
 
 def is_aligned(left: str, right: str) -> bool:
