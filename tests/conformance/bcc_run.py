@@ -17,11 +17,11 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conformance.bcc_workload import COMM, TERMINAL, WORKLOADS
+from tests.conformance.bcc_workload import COMM, OUTPUT, TERMINAL, WORKLOADS
 from tests.conformance.in_process import Done
 from tests.harness.limits import scaled
 
@@ -114,10 +114,10 @@ def run_tool(
     go, worked, waiting = _Pipe(), _Pipe(), _Pipe()
     outer, inner = os.openpty()
     terminal_name = os.ttyname(inner)
-    worker = _fork(lambda: _work(workload, terminal_name, go, worked))
+    out, err = folder / "stdout", folder / "stderr"
+    worker = _fork(lambda: _work(workload, {TERMINAL: terminal_name, OUTPUT: str(out)}, go, worked))
     places = {"{pid}": str(worker), "{tty}": terminal_name}
     words = [str(path), *(places.get(word, word) for word in arguments)]
-    out, err = folder / "stdout", folder / "stderr"
     tool = _fork(lambda: _trace(words, out, err, waiting, terminal=terminal))
     # What replaces its process cannot say that it waits, but that it traces.
     shell = path.read_bytes().startswith(b"#!/bin/bash")
@@ -199,13 +199,15 @@ def _fork(body: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def _work(workload: str, terminal: str, go: _Pipe, worked: _Pipe) -> int:
-    os.environ[TERMINAL] = terminal
+def _work(workload: str, environment: Mapping[str, str], go: _Pipe, worked: _Pipe) -> int:
+    os.environ.update(environment)
     _LIBC.prctl(_PR_SET_NAME, COMM.encode(), 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if go.wait(scaled(30)):
         try:
             WORKLOADS[workload]()
+        except Exception:
+            traceback.print_exc()  # now, for it is killed when the tool has ended
         finally:
             worked.send()
             time.sleep(scaled(10))  # Its symbols and its name are asked for until the tool has ended.

@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.conformance.bcc_tools import BROKEN, FAILS, LACKS, STARTS, TOOLS, WORKS, verdict
+from tests.conformance.bcc_tools import BROKEN, FAILS, LACKS, PACKAGES, STARTS, WORKS, rows_of, verdict
 from tests.conformance.in_process import Done
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ Made from the results of sweeps by `python -m tests.conformance.bcc_table`: do n
 minutes:
 
     mkdir -p build/guest/bcc
-    python3 -m tools.guest run --kernel 6.12 --timeout 3000 -- \\
+    python3 -m tools.guest run --kernel 6.12 --nodes 2 --timeout 3000 -- \\
         python -m tests.conformance.bcc_sweep --package 0.37 --results build/guest/bcc/6.12.jsonl
 
 What a tool must print is in the table of `tests/conformance/bcc_tools.py`; `make test` runs a part of it on every
@@ -46,14 +46,14 @@ Python, Ruby or Tcl that was built with USDT probes. `reset-trace` uses no BPF.
 
 def read_results(folder: Path) -> dict[tuple[str, str, str], tuple[str, str]]:
     """Return the result and its reason of each package, kernel and tool, by the last record of each."""
-    tools = {tool.name: tool for tool in TOOLS}
+    rows = {package: rows_of(package) for package in PACKAGES}
     found = {}
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text().splitlines():
             record = json.loads(line)
             kernel = re.sub(r"^(\d+\.\d+).*", r"\1", record["kernel"])
             done = Done(record["stdout"], record["stderr"], record["code"])
-            result = verdict(tools[record["tool"]], done, record["pid"], fit=record.get("fits", True))
+            result = verdict(rows[record["package"]][record["tool"]], done, record["pid"], fit=record.get("fits", True))
             # Of a long output, the record holds the end.
             found[record["package"], kernel, record["tool"]] = (WORKS, "") if record.get("result") == WORKS else result
     return found

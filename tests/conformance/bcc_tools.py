@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.conformance.in_process import Done
 
@@ -20,10 +21,10 @@ PACKAGES = {version: PEERS / f"bcc-tools-{version}" for version in ("0.26", "0.3
 _CLOCK = r"\d\d:\d\d:\d\d"
 _BUCKET = r"^ +\d+ -> \d+ +: \d+ +\|\*"
 _WORK = "bccwork"
+_GAP = r"(?: |\x1b\[\d+(?:;\d+)?[HG])+"  # between the columns of a terminal
 # Fields of struct renamedata: of kernels before mnt_idmap, and of those before both became one.
 _IDMAPS = ("old_mnt_userns", "new_mnt_idmap")
-# bpfcc-tools 0.26 knows no other way.
-_INLINED = r"no function (__)?blk_account_io_(start|done)|mark blk_account_io_done notrace"
+_INLINED = r"no function (__)?blk_account_io_(start|done)|mark blk_account_io_(start|done) notrace"
 _NO_PROBES = "Failed to enable USDT probe"
 
 
@@ -40,6 +41,7 @@ class BccTool:
         why: what is missing where it prints nothing, or does not fit the kernel.
         lacks: what the tool says on a kernel or machine that has not what it needs; a regular expression.
         knows: it chooses its text by these names of the kernel's types; with none of them, it chooses wrong.
+        apart: it knows the struct where these two fields are so many bytes apart; else it reads something else.
         broken: what it says where BCC cannot run it either, for its text is wrong for the kernel.
         modules: kernel modules to load before, because the tool probes them.
         codes: exit codes that are right.
@@ -54,6 +56,7 @@ class BccTool:
     why: str = ""
     lacks: str = ""
     knows: tuple[str, ...] = ()
+    apart: tuple[str, str, str, int] | None = None
     broken: str = ""
     modules: tuple[str, ...] = ()
     codes: tuple[int, ...] = (0, 130)
@@ -67,6 +70,11 @@ class BccTool:
 
 def _tool(name: str, line: str = "", workload: str = "files", *patterns: str, **named: object) -> BccTool:
     return BccTool(name, tuple(line.split()), workload, patterns, **named)  # type: ignore[arg-type]
+
+
+def _slower(name: str) -> str:
+    """Return the row of a write of 4 bytes, as the tools print it that trace slow operations of a file system."""
+    return rf"(b'{_WORK}'|{_WORK}) +{{pid}} +W 4 +0 +[\d.]+ (b'{name}'|{name})$"
 
 
 TOOLS = (
@@ -103,21 +111,24 @@ TOOLS = (
     ),
     _tool("bitesize", "", "block", rf"^Process Name = {_WORK}$", r"^ +8 -> 15 +: 4 "),
     _tool("bpflist", "", "files", r"^PID +COMM +TYPE +COUNT$", ends=True),
-    _tool("btrfsdist", "2 1", "files", ends=True, modules=("btrfs",)),
-    _tool("btrfsslower", "", "files", modules=("btrfs",)),
+    _tool("btrfsdist", "4 1", "btrfs", r"^operation = '?write'?$", _BUCKET, ends=True, modules=("btrfs", "loop")),
+    _tool("btrfsslower", "0", "btrfs", _slower("file"), modules=("btrfs", "loop")),
     _tool(
         "cachestat",
         "2 1",
         "listing",
         r"^ +[1-9]\d* +\d+ +\d+ +[\d.]+% +\d+ +\d+$",
         ends=True,
-        broken=r"^ +0 +0 +0 +0\.00% ",
-        why="bpfcc-tools 0.26 counts mark_page_accessed, which is not called since there are folios",
     ),
-    _tool("cachetop", "2", "listing", r"bccwork", terminal=True),
+    _tool("cachetop", "2", "buffers", rf"{{pid}} +root +{_WORK}{_GAP}[1-9]\d*{_GAP}\d+{_GAP}16{_GAP}", terminal=True),
     _tool("capable", "", "ids", rf"{{pid}} +{_WORK} +7 +CAP_SETUID"),
     _tool("cobjnew", "{pid} 2", "allocate", r"^block size 70001 +10 +700010$"),
-    _tool("compactsnoop", "", "compact"),
+    _tool(
+        "compactsnoop",
+        "",
+        "huge",
+        rf"^{_WORK} +{{pid}} +0 +ZONE_\w+ +9 +A?SYNC +[\d.]+ +\w+$",
+    ),
     _tool("cpudist", "2 1", "threads", _BUCKET, ends=True),
     _tool(
         "cpuunclaimed",
@@ -140,12 +151,12 @@ TOOLS = (
         r"^[1-9]\d* +[1-9]\d* +\d+ +\d+ +/tmp/trapline-bcc$",
         ends=True,
     ),
-    _tool("drsnoop", "", "files"),
+    _tool("drsnoop", "", "huge", rf"^{_WORK} +{{pid}} +[\d.]+ +\d+$"),
     _tool("execsnoop", "", "commands", r"^true +\d+ +{pid} +0 +/bin/true first second$"),
     _tool("exitsnoop", "", "exits", rf"^{_WORK} +\d+ +{{pid}} +\d+ +[\d.]+ +code 7$"),
     _tool("ext4dist", "3 1", "ext4", r"^operation = write$", _BUCKET, ends=True, modules=("ext4", "loop")),
     _tool("ext4slower", "0", "ext4", rf"{_WORK} +{{pid}} +W 4096 +0 +[\d.]+ ext4-file", modules=("ext4", "loop")),
-    _tool("f2fsslower", "0", "files", modules=("f2fs",)),
+    _tool("f2fsslower", "0", "f2fs", _slower("file"), modules=("f2fs", "loop")),
     _tool("filegone", "", "named", rf"{{pid}} +{_WORK} +DELETE +second-name", knows=_IDMAPS),
     _tool("filelife", "", "named", rf"{{pid}} +{_WORK} +[\d.]+ +second-name", knows=_IDMAPS),
     _tool("fileslower", "-p {pid} 0", "named", rf"{_WORK} +{{pid}} +W 5000 +[\d.]+ first-name"),
@@ -156,7 +167,7 @@ TOOLS = (
     _tool("funcslower", "-u 1 vfs_unlink", "named", rf"{_WORK} +{{pid}} +[\d.]+ +\S+ vfs_unlink"),
     _tool("gethostlatency", "", "lookup", rf"{{pid}} +{_WORK} +[\d.]+ localhost$"),
     _tool("hardirqs", "2 1", "everything", r"^virtio\d+-\w+ +\d+$", ends=True),
-    _tool("inject", "kmalloc vfs_unlink()", "named", lacks="cannot use the kernel's helper bpf_override_return"),
+    _tool("inject", "kmalloc vfs_unlink()", "named", lacks="bpf_override_return"),
     _tool("killsnoop", "", "kill", rf"^{_CLOCK} +{{pid}} +{_WORK} +28 +{{pid}} +0$"),
     _tool("klockstat", "-d 2", "everything", r"mutex_lock|Caller", ends=True),
     _tool("kvmexit", "1", "files", lacks="insmod kvm module|only support Intel"),
@@ -169,12 +180,19 @@ TOOLS = (
         "mount",
         rf'{_WORK} +{{pid}} +{{pid}} +\d+ +mount\("bccdev", "/tmp/trapline-bcc", "tmpfs", (0x0|0|""), "size=1m"\) = 0$',
     ),
-    _tool("mptcpify", "-t nothing", "tcp"),
+    _tool("mptcpify", f"-t {_WORK}", "protocol", rf"^{_WORK}: protocol 262$"),
     _tool("mysqld_qslower", "{pid}", "files", lacks="Failed to enable USDT probe 'query__start'"),
     _tool("netqtop", "-n lo -i 1", "tcp_and_wait", r"^ Total +[1-9]"),
-    _tool("nfsdist", "2 1", "files", ends=True, modules=("nfs", "nfsv4")),
-    _tool("nfsslower", "", "files", modules=("nfs", "nfsv4")),
-    _tool("numasched", "", "files"),
+    _tool("nfsdist", "20 1", "nfs", r"^operation = '?write'?$", _BUCKET, ends=True, modules=("nfs", "nfsv4")),
+    _tool("nfsslower", "0", "nfs", _slower("nfs-file"), modules=("nfs", "nfsv4")),
+    _tool(
+        "numasched",
+        "",
+        "nodes",
+        rf"^{_CLOCK} {{pid}} +{{pid}} +0 +-> 1 +b'{_WORK}'",
+        rf"^{_CLOCK} {{pid}} +{{pid}} +1 +-> 0 +b'{_WORK}'",
+        lacks="The machine has one NUMA node",
+    ),
     _tool("offcputime", "-p {pid} 2", "everything", rf"{_WORK} \({{pid}}\)$", ends=True),
     _tool("offwaketime", "2", "everything", rf"target: +{_WORK} {{pid}}$", ends=True),
     _tool("oomkill", "", "out_of_memory", r'Triggered by PID \d+ \("bccwork"\), OOM kill of PID \d+ \("bccwork"\)'),
@@ -187,7 +205,13 @@ TOOLS = (
     ),
     _tool("pidpersec", "", "everything", r"PIDs/sec: [1-9]"),
     _tool("profile", "-p {pid} 2", "busy", rf"{_WORK} \({{pid}}\)$", ends=True),
-    _tool("rdmaucma", "", "files", modules=("rdma_ucm",)),
+    _tool(
+        "rdmaucma",
+        "",
+        "resolve_rdma",
+        r" address resolved +IPv4 +127\.0\.0\.1:\d+ +127\.0\.0\.1:7471 *$",
+        modules=("rdma_ucm",),
+    ),
     _tool(
         "readahead",
         "-d 2",
@@ -218,7 +242,12 @@ TOOLS = (
     _tool("solisten", "", "tcp", rf"^{{pid}} +{_WORK} +TCPv4 +100 +54321 127\.0\.0\.1 *$"),
     _tool("sslsniff", "", "tls", rf"WRITE/SEND +[\d.]+ +{_WORK} +{{pid}} +23", "hello from the workload"),
     _tool("stackcount", "-D 4 vfs_unlink", "named", r"^ +vfs_unlink$", r"^ +1$", ends=True),
-    _tool("statsnoop", "", "named", rf"^{{pid}} +{_WORK} +-1 +2 /no-such-file-for-bcc"),
+    _tool(
+        "statsnoop",
+        "",
+        "named",
+        rf"^{{pid}} +{_WORK} +-1 +2 /no-such-file-for-bcc",
+    ),
     _tool("syncsnoop", "", "writeback", r"sync"),
     _tool("syscount", "-P -d 2", "everything", rf"^{{pid}} +{_WORK} +\d+", ends=True),
     _tool("tcpaccept", "", "tcp", rf"^{{pid}} +{_WORK} +4 +127.0.0.1 +\d+ +127.0.0.1 +54321"),
@@ -232,7 +261,13 @@ TOOLS = (
     ),
     _tool("tcpconnect", "", "tcp", rf"^{{pid}} +{_WORK} +4 +127.0.0.1 +127.0.0.1 +54321"),
     _tool("tcpconnlat", "", "tcp", rf"^{{pid}} +{_WORK} +4 +127.0.0.1 +127.0.0.1 +54321 +[\d.]+"),
-    _tool("tcpdrop", "", "retransmit", r"127\.0\.0\.1:54322"),
+    _tool(
+        "tcpdrop",
+        "",
+        "drop",
+        rf"^{_CLOCK} {{pid}} +4 +127\.0\.0\.1:\d+ +> 127\.0\.0\.1:54322 +SYN_SENT \(SYN\)",
+        r"^\t(b')?tcp_v4_connect\+0x",
+    ),
     _tool("tcplife", "", "tcp", rf"^{{pid}} +{_WORK} +127.0.0.1 +\d+ +127.0.0.1 +54321 +[23] +[023] [\d.]+"),
     _tool("tcpretrans", "", "retransmit", r"127.0.0.1:\d+ +R> 127.0.0.1:54322 +SYN_SENT"),
     _tool("tcprtt", "-i 2 -d 2", "tcp", _BUCKET, ends=True),
@@ -248,7 +283,9 @@ TOOLS = (
         broken="func 'tcp_recvmsg' doesn't have 6-th argument",
     ),
     _tool("tcptracer", "", "tcp", rf"^C +{{pid}} +{_WORK} +4 +127.0.0.1 +127.0.0.1 +\d+ +54321"),
-    _tool("threadsnoop", "", "thread", rf"{{pid}} +{_WORK} +\S+"),
+    _tool(
+        "threadsnoop", "", "thread", rf"^\d+ +{{pid}} +(b'{_WORK}'|{_WORK}) +(b'pythread_wrapper'|pythread_wrapper)$"
+    ),
     _tool("tplist", "sched:sched_switch", "files", r"^sched:sched_switch$", ends=True),
     BccTool(
         "trace",
@@ -270,10 +307,43 @@ TOOLS = (
     _tool("wakeuptime", "-p {pid} 2", "everything", rf"target: +{_WORK}$", ends=True),
     _tool("wqlat", "2 1", "everything", _BUCKET, ends=True),
     _tool("xfsdist", "3 1", "xfs", r"^operation = write$", ends=True, modules=("xfs", "loop")),
-    _tool("xfsslower", "0", "xfs", rf"{_WORK} +{{pid}} +W 4 +0 +[\d.]+ file", modules=("xfs", "loop")),
+    _tool("xfsslower", "0", "xfs", _slower("file"), modules=("xfs", "loop")),
     _tool("zfsdist", "2 1", "files", ends=True, lacks="the kernel has no function z"),
     _tool("zfsslower", "", "files", lacks="the kernel has no function z"),
 )
+_MOVED = "it tells by the distance of two other fields of struct sock where sk_protocol is; they have moved"
+# What is different for the tools of bpfcc-tools 0.26.
+_OLDER: dict[str, dict[str, Any]] = {
+    "bindsnoop": {"apart": ("sock", "sk_gso_max_segs", "sk_lingertime", 2), "why": _MOVED},
+    "cachestat": {
+        "broken": r"^ +0 +0 +0 +0\.00% ",
+        "why": "it counts mark_page_accessed, which is not called since there are folios",
+    },
+    "compactsnoop": {
+        "broken": "cannot attach to rawtracepoint:mm_compaction_begin: Invalid argument",
+        "why": "it reads a fifth argument of the tracepoint mm_compaction_begin, which has four here",
+    },
+    "filegone": {"knows": ("old_mnt_userns",)},
+    "filelife": {"knows": ("old_mnt_userns",)},
+    "readahead": {
+        "lacks": "the types of the kernel have no function (do_page_cache_ra|__page_cache_alloc)",
+        "broken": "",
+        "why": "",
+    },
+    "slabratetop": {
+        "broken": "the kernel has no function kmem_cache_alloc",
+        "why": "it probes kmem_cache_alloc, which has another name since Linux 6.10",
+    },
+    "statsnoop": {
+        "broken": rf"^\d+ +{_WORK} +0 +0 *$",
+        "why": "it takes the registers of a system call for its first argument, and does not probe newfstatat",
+    },
+    "tcpaccept": {"apart": ("sock", "sk_gso_max_segs", "sk_lingertime", 2), "why": _MOVED},
+    "tcptop": {
+        "broken": "the kernel has no function tcp_sendpage",
+        "why": "it probes tcp_sendpage, which is not there since Linux 6.5",
+    },
+}
 # What the suite runs: each way to attach, each kind of table and output.
 _OFTEN = frozenset(
     [
@@ -314,13 +384,19 @@ _OFTEN = frozenset(
 LANGUAGES = re.compile(r"(java|node|perl|php|ppch|python|ruby|tcl)(calls|flow|gc|objnew|stat|threads)|reset-trace")
 
 
+def rows_of(package: str) -> dict[str, BccTool]:
+    """Return the rows for the tools of a package by name."""
+    older = _OLDER if package == "0.26" else {}
+    return {tool.name: replace(tool, **older.get(tool.name, {})) for tool in TOOLS}
+
+
 def find_tools(package: str) -> Iterator[tuple[Path, BccTool]]:
     """Yield the tools of a package with their rows.
 
     Raises:
         KeyError: the package has a tool that the table does not know.
     """
-    rows = {tool.name: tool for tool in TOOLS}
+    rows = rows_of(package)
     for path in sorted(PACKAGES[package].glob("sbin/*")):
         name = path.name.removesuffix("-bpfcc")
         if not LANGUAGES.fullmatch(name):
@@ -338,7 +414,22 @@ WORKS, STARTS, LACKS, BROKEN, FAILS = "works", "starts", "lacking", "BCC fails t
 
 def fits(tool: BccTool) -> bool:
     """Whether the tool has a text for the running kernel, as far as the table can tell."""
+    if tool.apart and _distance(*tool.apart[:3]) != tool.apart[3]:
+        return False
     return not tool.knows or any(f"\0{name}\0".encode() in _type_names() for name in tool.knows)
+
+
+def _distance(struct: str, first: str, second: str) -> int:
+    from trapline.btf.layout import field
+    from trapline.btf.types import Struct
+    from trapline.engine.machine import machine
+
+    btf = machine().target.btf
+    number = btf.find(struct, Struct)
+    assert number is not None
+    fields = [field(btf, number, name) for name in (first, second)]
+    one, other = (found.offset for found in fields if found)
+    return other - one
 
 
 @cache
@@ -365,5 +456,6 @@ def verdict(tool: BccTool, done: Done, pid: int, *, fit: bool = True) -> tuple[s
     if failure and tool.broken and (found := re.search(f".*(?:{tool.broken}).*", said, re.MULTILINE)):
         return BROKEN, tool.why or found[0].strip()
     if failure and not fit:
-        return BROKEN, f"the tool chooses its text by {' or '.join(tool.knows)}, which this kernel does not have"
+        by = f"the tool chooses its text by {' or '.join(tool.knows)}, which this kernel does not have"
+        return BROKEN, by if tool.knows else tool.why
     return (FAILS, failure) if failure else (STARTS, tool.why)

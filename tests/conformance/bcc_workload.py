@@ -9,7 +9,9 @@ import array
 import contextlib
 import ctypes
 import os
+import re
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -20,7 +22,12 @@ from tests.conformance import tool_workload
 COMM = "bccwork"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 TERMINAL = "TRAPLINE_BENCH_TERMINAL"  # the variable that names it
+OUTPUT = "TRAPLINE_BENCH_OUTPUT"  # and the file that takes what the tool prints
 _SHM_KEY = 0x54524150
+_EVER = 2**31 - 1
+_RTM_NEWQDISC, _RTM_DELQDISC, _TC_H_ROOT = 36, 37, 0xFFFFFFFF
+_NLM_F_REQUEST_ACK_CREATE = 0x405
+_SO_PROTOCOL = 38
 _PLACE = "/tmp/trapline-bcc"
 
 
@@ -151,18 +158,135 @@ def ext4() -> None:
     os.unlink(image)
 
 
-def compact() -> None:
-    """Let the kernel move pages together."""
-    with open("/proc/sys/vm/compact_memory", "w") as command:
-        command.write("1")
-    time.sleep(0.5)
+def btrfs() -> None:
+    """Write, sync and read a file of a Btrfs file system."""
+    tool_workload.use_image("btrfs")
+
+
+def f2fs() -> None:
+    """Write, sync and read a file of an F2FS file system."""
+    tool_workload.use_image("f2fs")
+
+
+def huge() -> None:
+    """Ask for more huge pages than there is memory, so that the kernel reclaims pages and moves them together."""
+    for count in ("100000", "0"):
+        _write("/proc/sys/vm/nr_hugepages", count)
 
 
 def typing() -> None:
-    """Write to the terminal of the bench."""
+    """Write to the terminal of the bench, a text and two parts: only the latter is an array to Linux 6.0 and later."""
     fd = os.open(os.environ[TERMINAL], os.O_WRONLY | os.O_NOCTTY)
     os.write(fd, b"hello terminal\n")
+    os.writev(fd, [b"hello terminal in parts\n", b"\n"])
     os.close(fd)
+
+
+def buffers() -> None:
+    """List and read as `listing`, and write to a block device through the page cache."""
+    tool_workload.writeback()
+    listing()
+
+
+def drop() -> None:
+    """Let the SYN of a connection be dropped on its way out, by a queue that drops all."""
+    _change_queue(_RTM_NEWQDISC, b"blackhole")
+    try:
+        client = socket.socket()
+        client.setblocking(False)
+        client.connect_ex(("127.0.0.1", 54322))
+        time.sleep(0.2)
+        client.close()
+    finally:
+        _change_queue(_RTM_DELQDISC, b"blackhole")
+
+
+def _change_queue(kind: int, name: bytes) -> None:
+    """Set or delete the queueing discipline of the loopback interface."""
+    # struct tcmsg, and an attribute: TCA_KIND
+    body = struct.pack("=BxxxiIII", 0, socket.if_nametoindex("lo"), 0, _TC_H_ROOT, 0)
+    body += struct.pack("=HH", 4 + len(name) + 1, 1) + name.ljust((len(name) + 4) & ~3, b"\0")
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
+        kernel.send(struct.pack("=IHHII", 16 + len(body), kind, _NLM_F_REQUEST_ACK_CREATE, 1, 0) + body)
+        error = struct.unpack_from("=i", kernel.recv(1000), 16)[0]
+    if error:
+        raise OSError(-error, os.strerror(-error))
+
+
+def resolve_rdma() -> None:
+    """Let the RDMA connection manager find the device to an address, one made of the loopback interface."""
+    for word in ("rdma_rxe", "rdma_ucm"):
+        subprocess.run(["modprobe", word], check=True)
+    subprocess.run(["rdma", "link", "add", "trapline0", "type", "rxe", "netdev", "lo"], check=True)
+    fd = os.open("/dev/infiniband/rdma_cm", os.O_RDWR)
+    answer = ctypes.c_uint32()
+    # struct rdma_ucm_create_id: RDMA_PS_TCP, IB_QPT_RC
+    create = struct.pack("=QQHB5x", 1, ctypes.addressof(answer), 0x106, 2)
+    os.write(fd, struct.pack("=IHH", 0, len(create), 4) + create)
+    # struct rdma_ucm_resolve_ip: from any address to 127.0.0.1, within a second
+    to = struct.pack("=H", socket.AF_INET) + struct.pack(">H", 7471) + socket.inet_aton("127.0.0.1") + bytes(20)
+    resolve = bytes(28) + to + struct.pack("=II", answer.value, 1000)
+    os.write(fd, struct.pack("=IHH", 3, len(resolve), 0) + resolve)
+    time.sleep(0.5)
+    os.close(fd)
+    subprocess.run(["rdma", "link", "delete", "trapline0"], check=True)
+
+
+def protocol() -> None:
+    """Add to what the tool prints which protocol a TCP socket got."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made, open(os.environ[OUTPUT], "a") as output:
+        output.write(f"{COMM}: protocol {made.getsockopt(socket.SOL_SOCKET, _SO_PROTOCOL)}\n")
+
+
+def nfs() -> None:
+    """Write, sync, read and look at a file of an NFS server in this kernel."""
+    export, place = "/tmp/trapline-export", "/tmp/trapline-nfs"
+    for path in (export, place):
+        os.makedirs(path, exist_ok=True)
+    subprocess.run(["modprobe", "nfsd"], check=True)
+    if not os.path.exists("/proc/fs/nfsd/threads"):
+        subprocess.run(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], check=True)
+    for version in ("-2\n", "-3\n", "+4\n"):  # the older ones want rpcbind
+        with contextlib.suppress(OSError):
+            _write("/proc/fs/nfsd/versions", version)
+    # What mountd would answer: who 127.0.0.1 is, what the file system 0 is, and that it may be written.
+    for cache, line in (
+        ("auth.unix.ip", f"nfsd 127.0.0.1 {_EVER} bench\n"),
+        ("nfsd.fh", f"bench 1 \\x00000000 {_EVER} {export}\n"),
+        ("nfsd.export", f"bench {export} {_EVER} {0x2412} 65534 65534 0\n"),
+    ):
+        _write(f"/proc/net/rpc/{cache}/channel", line)
+    _write("/proc/fs/nfsd/nfsv4gracetime", "10")  # no file is opened before
+    _write("/proc/fs/nfsd/threads", "2")
+    options = b"vers=4.2,addr=127.0.0.1,clientaddr=127.0.0.1"
+    if _LIBC.mount(b"127.0.0.1:/", place.encode(), b"nfs4", 0, options):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    fd = os.open(f"{place}/nfs-file", os.O_RDWR | os.O_CREAT, 0o600)
+    os.write(fd, b"data")
+    os.fsync(fd)
+    os.pread(fd, 4, 0)
+    os.close(fd)
+    os.stat(f"{place}/nfs-file")
+    subprocess.run(["umount", place], check=True)
+    _write("/proc/fs/nfsd/threads", "0")
+
+
+def nodes() -> None:
+    """Run on a processor of one NUMA node, then on one of another."""
+    for node in (0, 1, 0, 1):
+        cpus = f"/sys/devices/system/node/node{node}/cpulist"
+        if not os.path.exists(cpus):
+            with open(os.environ[OUTPUT], "a") as output:
+                output.write("The machine has one NUMA node.\n")
+            return
+        with open(cpus) as file:
+            os.sched_setaffinity(0, {int(re.split("[,-]", file.read())[0])})
+        time.sleep(0.05)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def exits() -> None:
@@ -195,8 +319,8 @@ WORKLOADS: dict[str, Callable[[], None]] = {
     **{
         f.__name__: f
         for f in (
-            named, listing, tcp_and_wait, mount, shared_memory, pass_file, threads, allocate, compact, ext4, exits,
-            everything, read_ahead, typing,
+            named, listing, tcp_and_wait, mount, shared_memory, pass_file, threads, allocate, ext4, exits, everything,
+            read_ahead, typing, btrfs, f2fs, huge, buffers, drop, resolve_rdma, protocol, nfs, nodes,
         )
     },
 }  # fmt: skip

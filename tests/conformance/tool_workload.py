@@ -10,6 +10,7 @@ import ctypes
 import lzma
 import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -248,11 +249,17 @@ def tls() -> None:
 
 def xfs() -> None:
     """Write, sync and read a file of an XFS file system."""
-    image, place = "/tmp/trapline-xfs.img", "/tmp/trapline-xfs"
-    with open(os.path.join(os.path.dirname(__file__), "xfs.img.xz"), "rb") as packed, open(image, "wb") as unpacked:
-        unpacked.write(lzma.decompress(packed.read()))
+    use_image("xfs")
+
+
+def use_image(kind: str) -> None:
+    """Write, sync and read a file of the file system whose image lies packed beside this file."""
+    image, place = f"/tmp/trapline-{kind}.img", f"/tmp/trapline-{kind}"
+    packed = os.path.join(os.path.dirname(__file__), f"{kind}.img.xz")
+    with lzma.open(packed) as source, open(image, "wb") as unpacked:
+        shutil.copyfileobj(source, unpacked, 1 << 20)
     os.makedirs(place, exist_ok=True)
-    subprocess.run(["mount", "-t", "xfs", "-o", "loop", image, place], check=True)
+    subprocess.run(["mount", "-t", kind, "-o", "loop", image, place], check=True)
     fd = os.open(f"{place}/file", os.O_RDWR | os.O_CREAT, 0o600)
     os.write(fd, b"data")
     os.fsync(fd)

@@ -10,6 +10,7 @@ from tools.guest import channel
 from tools.guest.errors import GuestError
 from tools.guest.initramfs import Layout, write_initramfs
 from tools.guest.kernels import Kernel, extract_vmlinux, find_kernel, module_files, read_module
+from tools.guest.machine import GuestSpec, _qemu_command
 
 
 def install(root: Path, release: str) -> None:
@@ -139,3 +140,14 @@ def test_decoder_takes_frames_in_any_pieces() -> None:
     frames = [frame for index in range(len(data)) for frame in decoder.feed(data[index : index + 1])]
     assert frames == [(channel.STDOUT, b"abc"), (channel.EXIT, b"{}")]
     assert channel.Decoder().feed(data) == frames
+
+
+def test_nodes_share_the_memory_and_the_processors(tmp_path: Path) -> None:
+    command = _qemu_command("qemu", GuestSpec("6.1", cpus=3, memory_mb=3072, nodes=2), tmp_path / "image", tmp_path)
+    assert [word for word in command if word.startswith(("node,", "memory-"))] == [
+        "memory-backend-ram,id=memory0,size=1536M",
+        "node,nodeid=0,memdev=memory0,cpus=0,cpus=2",
+        "memory-backend-ram,id=memory1,size=1536M",
+        "node,nodeid=1,memdev=memory1,cpus=1",
+    ]
+    assert "-numa" not in _qemu_command("qemu", GuestSpec("6.1"), tmp_path / "image", tmp_path)
