@@ -1,6 +1,6 @@
 """docs/bcc-coverage.md: what sweeps of ``tests.conformance.bcc_sweep --results`` found of each tool on each kernel.
 
-build/guest/bcc/*.jsonl   →   the page
+build/guest/bcc/*.jsonl and the page   →   the page; what was not run again keeps its row
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.conformance.bcc_tools import BROKEN, FAILS, LACKS, PACKAGES, STARTS, WORKS, rows_of, verdict
 from tests.conformance.in_process import Done
 
+# (package, kernel, tool) → (result, reason)
+Results = dict[tuple[str, str, str], tuple[str, str]]
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "bcc-coverage.md"
 RESULTS = ROOT / "build" / "guest" / "bcc"
@@ -27,8 +29,8 @@ _HEAD = """# BCC's own tools
 How each tool of Debian's bpfcc-tools 0.26 and of sid's 0.37 ends with `trapline bcc TOOL ARGUMENT…`, byte for byte as
 packaged, on a workload that triggers it (`tests/conformance/bcc_workload.py`); no kernel headers are installed.
 
-Made from the results of sweeps by `python -m tests.conformance.bcc_table`: do not edit. One sweep takes about ten
-minutes:
+Made from the results of sweeps by `python -m tests.conformance.bcc_table`: do not edit. Tools that were not run again
+keep their rows. One sweep takes about ten minutes; names of tools at its end make it shorter:
 
     mkdir -p build/guest/bcc
     python3 -m tools.guest run --kernel 6.12 --nodes 2 --timeout 3000 -- \\
@@ -44,10 +46,10 @@ Python, Ruby or Tcl that was built with USDT probes. `reset-trace` uses no BPF.
 """
 
 
-def read_results(folder: Path) -> dict[tuple[str, str, str], tuple[str, str]]:
+def read_results(folder: Path) -> Results:
     """Return the result and its reason of each package, kernel and tool, by the last record of each."""
     rows = {package: rows_of(package) for package in PACKAGES}
-    found = {}
+    found: Results = {}
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text().splitlines():
             record = json.loads(line)
@@ -59,7 +61,19 @@ def read_results(folder: Path) -> dict[tuple[str, str, str], tuple[str, str]]:
     return found
 
 
-def format_table(results: dict[tuple[str, str, str], tuple[str, str]]) -> str:
+def read_page(text: str) -> Results:
+    """Return the results that stand in a page."""
+    found: Results = {}
+    package = ""
+    for line in text.splitlines():
+        if heading := re.fullmatch("## Tools of BCC (.+)", line):
+            package = heading[1]
+        elif package and (row := re.fullmatch(r"\| (\S+) \| ([\d.]+) \| ([^|]+) \|(?: (.*))? \|", line)):
+            found[package, row[2], row[1]] = row[3], row[4] or ""
+    return found
+
+
+def format_table(results: Results) -> str:
     """Return the page."""
     sweeps = sorted({key[:2] for key in results}, key=lambda key: (key[0], [int(part) for part in key[1].split(".")]))
     text = _HEAD + "".join(f"| {name} | {meaning} |\n" for name, meaning in _MEANING.items())
@@ -84,4 +98,4 @@ def _shorten(reason: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(format_table(read_results(RESULTS)))
+    PAGE.write_text(format_table(read_page(PAGE.read_text()) | read_results(RESULTS)))
