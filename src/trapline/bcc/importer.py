@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -26,7 +25,8 @@ ALIASES = {
 _PREFIX = "bcc."
 
 
-class _AliasLoader(Loader):
+# Neither derives from importlib.abc's classes, which add nothing and import a quarter of the standard library.
+class _AliasLoader:
     """Gives an existing module another name."""
 
     def __init__(self, target: str) -> None:
@@ -44,7 +44,7 @@ class _AliasLoader(Loader):
         module.__spec__, module.__loader__ = self._own  # type: ignore[assignment]
 
 
-class _AliasFinder(MetaPathFinder):
+class _AliasFinder:
     """Finds ``bcc`` and its modules, and says which of them trapline does not have."""
 
     def find_spec(
@@ -53,7 +53,7 @@ class _AliasFinder(MetaPathFinder):
         """Return the spec of an alias, ``None`` for all other modules."""
         if fullname in ALIASES:
             real = ALIASES[fullname]
-            return ModuleSpec(fullname, _AliasLoader(real), is_package=fullname == "bcc")
+            return ModuleSpec(fullname, _AliasLoader(real), is_package=fullname == "bcc")  # type: ignore[arg-type]
         if fullname.startswith(_PREFIX):
             known = ", ".join(sorted(ALIASES))
             raise ModuleNotFoundError(f"trapline has no module {fullname!r} (it has {known})", name=fullname)

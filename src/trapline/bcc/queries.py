@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from typing import Any
 
@@ -206,6 +205,8 @@ def get_user_addresses(name: Name, sym_re: Name) -> list[int]:
 
 def find_exe(bin_path: Name) -> bytes | None:
     """Return the path of an executable (searched in ``PATH`` if it has no directory), or ``None``."""
+    import shutil
+
     found = shutil.which(to_text(bin_path))
     return None if found is None else to_bytes(found)
 

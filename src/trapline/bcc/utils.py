@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import traceback
 import warnings
-from pathlib import Path
 from typing import Any, TextIO
 
 from trapline.bcc.strcmp import StrcmpRewrite
@@ -22,7 +20,7 @@ __all__ = [
     "printb",
 ]
 
-_CPU = Path("/sys/devices/system/cpu")
+_CPU = "/sys/devices/system/cpu"
 
 
 class ArgString:
@@ -69,7 +67,12 @@ def printb(s: bytes, file: TextIO | None = None, nl: int = 1) -> None:
 
 
 def _read_cpu_list(name: str) -> list[int]:
-    return parse_cpu_list((_CPU / name).read_text(encoding="ascii"))
+    return parse_cpu_list(_read(f"{_CPU}/{name}"))
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def parse_cpu_list(text: str) -> list[int]:
@@ -100,11 +103,11 @@ def detect_language(candidates: list[str], pid: int) -> str | None:
 
     Judged by the name of its executable, else by the libraries that it has mapped; ``None`` when none fits.
     """
-    comm = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    comm = _read(f"/proc/{pid}/comm").strip()
     for language in candidates:
         if language in comm:
             return language
-    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").lower()
+    maps = _read(f"/proc/{pid}/maps").lower()
     for language in candidates:
         if language in _LANGUAGES and any(f"/lib{language}" in line for line in maps.splitlines()):
             return language
@@ -115,6 +118,8 @@ def _assert_is_bytes(arg: Any) -> Any:
     """Return `arg` as bytes; text is converted, with a `DeprecationWarning`."""
     if arg is None or isinstance(arg, bytes):
         return arg
+    import traceback
+
     stack = traceback.extract_stack(limit=2)
     warnings.warn(f"{stack[0].name}: text given where bytes are expected: {arg!r}", DeprecationWarning, stacklevel=3)
     return ArgString(arg).bytes
