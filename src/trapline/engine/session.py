@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.engine.child import Child
-from trapline.engine.user_symbols import make_user_symbols, shows_user_symbols
+from trapline.engine.user_symbols import make_user_symbols, prints_kernel_symbols, shows_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
 from trapline.ir.spec import (
     LOST,
@@ -111,8 +111,9 @@ class EngineSession:
 
                 past = PastMappings(target.online_cpus)
                 self._stack.callback(past.close)
+            self._kernel_symbols = KernelSymbols(lambda: target.symbols)
             self.names = Names(
-                kernel=KernelSymbols(lambda: target.symbols),
+                kernel=self._kernel_symbols,
                 user=make_user_symbols(lambda: target.user_files, dict(spec.config), past),
                 probe_names=spec.probe_names,
             )
@@ -194,7 +195,7 @@ class EngineSession:
         from trapline.runtime.native.drain import NativeReader
         from trapline.runtime.native.plan import make_plan
 
-        plan = make_plan(self.spec.events, framing, self.output.trailer)
+        plan = make_plan(self.spec.events, framing, self.output.trailer, self.names)
         return NativeReader.for_this_machine(plan, ring) if plan.shown else None
 
     def _open_packets(self) -> Packets | None:
@@ -249,6 +250,8 @@ class EngineSession:
         if not places and not special:
             raise TargetError("No probes to attach")
         self._run_special("begin")
+        if prints_kernel_symbols(self.spec):
+            self._kernel_symbols.prepare()
         for program, point in places:
             self._attach(program, point)
         if not self._links and not special:

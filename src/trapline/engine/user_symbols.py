@@ -1,11 +1,11 @@
-"""Symbols of user programs for a run: as its settings say, from the files of this machine."""
+"""Symbols for a run: which kinds a program shows, and those of user programs, as its settings say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trapline.ir.values import StackV, UsymV
+from trapline.ir.values import KsymV, StackV, UsymV
 from trapline.runtime.symbols import FileSymbol, SourcePlace, UserSymbols
 
 if TYPE_CHECKING:
@@ -16,16 +16,25 @@ if TYPE_CHECKING:
 
 def shows_user_symbols(spec: ObjectSpec) -> bool:
     """Return whether a program shows addresses of processes as symbols: in an event, a key or a value."""
-    roots: list[object] = [*spec.events, *((m.key, m.value) for m in spec.maps)]
-    while roots:
-        item = roots.pop()
-        if isinstance(item, UsymV) or (isinstance(item, StackV) and not item.kernel):
-            return True
+    roots = [*spec.events, *((m.key, m.value) for m in spec.maps)]
+    return any(isinstance(item, UsymV) or (isinstance(item, StackV) and not item.kernel) for item in _parts(roots))
+
+
+def prints_kernel_symbols(spec: ObjectSpec) -> bool:
+    """Return whether a program shows addresses of the kernel as symbols while it runs."""
+    return any(isinstance(item, KsymV) or (isinstance(item, StackV) and item.kernel) for item in _parts(spec.events))
+
+
+def _parts(roots: Iterable[object]) -> Iterator[object]:
+    """Yield records and all that they are made of."""
+    waiting = list(roots)
+    while waiting:
+        item = waiting.pop()
+        yield item
         if isinstance(item, (tuple, list)):
-            roots += item
+            waiting += item
         elif hasattr(item, "__record__"):
-            roots += vars(item).values()  # asking for the fields would load dataclasses
-    return False
+            waiting += vars(item).values()  # asking for the fields would load dataclasses
 
 
 def read_file_functions(files: UserFiles, path: str) -> Sequence[FileSymbol]:

@@ -61,6 +61,10 @@ class Conversion(NamedTuple):
     length: str
     kind: str
 
+    def __str__(self) -> str:
+        precision = "" if self.precision is None else f".{self.precision}"
+        return f"%{self.flags}{self.width}{precision}{self.length}{self.kind}"
+
 
 class Number(NamedTuple):
     """How an integer argument is read for a conversion.

@@ -41,7 +41,8 @@ _LINGER = 0.001  # for so many seconds
 _GATHER = 64 << 10  # unless there are so many bytes already
 _MUCH = 4 << 10  # bytes in the ring from which on the native reader is faster than handlers
 _FEW = 16  # records that the native reader must show at a time to be worth its call
-_PATIENT = 64  # otherwise handlers get so many batches
+_STRIKES = 64  # if it showed fewer so many times in a row
+_PATIENT = 64  # handlers get so many batches
 _MIXED = 64  # of so many records
 _CHUNKS = 32  # chunks between looks at other descriptors while records come
 
@@ -108,6 +109,7 @@ class EventLoop:
         self._may_be_native = native is not None
         self._native: NativeReader | None = None
         self._by_handlers = 0
+        self._strikes = 0
         self._output = output
         self._report_faults = report_faults
         readers = {name: MapReader(raw, namer) for name, raw in maps.items() if raw.spec.value is not None}
@@ -264,8 +266,9 @@ class EventLoop:
         if text:
             self._output.framed(text)
         if status == PYTHON:
-            if handled < _FEW:
-                self._by_handlers = _PATIENT
+            self._strikes = self._strikes + 1 if handled < _FEW else 0
+            if self._strikes == _STRIKES:
+                self._strikes, self._by_handlers = 0, _PATIENT
             data = native.take_record()
             self._handle(data, [(0, len(data))])
             handled += 1

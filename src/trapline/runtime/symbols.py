@@ -82,12 +82,16 @@ class KernelSymbols:
         self._reloaded_at = float("-inf")
         self._found: dict[int, Symbol | None] = {}
 
+    def prepare(self) -> None:
+        """Read the table now, and not when the first event waits for it."""
+        if self._table is None:
+            self._table = self._load()
+
     def find(self, address: int) -> Symbol | None:
         """Return the symbol that covers `address`, or ``None`` (below all of them, far behind one, or hidden)."""
         if address in self._found:
             return self._found[address]
-        if self._table is None:
-            self._table = self._load()
+        self.prepare()
         symbol = self._covering(address)
         if symbol is None and address >> 63 and time.monotonic() - self._reloaded_at > 1.0:
             self._reloaded_at = time.monotonic()

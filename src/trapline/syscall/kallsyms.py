@@ -131,6 +131,9 @@ class SymbolTable:
 
     def symbolize(self, address: int) -> tuple[str, int, str] | None:
         """Return (name, offset into it, module) of the code or data at `address`; ``None`` below the first symbol."""
+        found = self._in_kernel_proper(address)
+        if found is not None:
+            return found[0], address - found[1], ""
         addresses, symbols = self._sorted
         index = bisect_right(addresses, address) - 1
         if index < 0 or addresses[index] == 0:
@@ -141,6 +144,46 @@ class SymbolTable:
             index -= 1
             _, name, module = symbols[index]
         return name, address - start, module
+
+    @cached_property
+    def _kernel_proper(self) -> tuple[int, int, int, int]:
+        """Where the kernel's own symbols are, which it lists first and sorted: their text's bounds, and theirs.
+
+        Addresses below (absolute ones) and above (modules, BPF programs) are others' business.
+        """
+        text = self._text
+        module = text.find("\t[")
+        end = len(text) if module < 0 else text.rfind("\n", 0, module) + 1
+        kernel = re.compile(r"^[89a-f][0-9a-f]{15} [^aA] ", re.MULTILINE).search(text, 0, end)
+        if kernel is None or end < 1:
+            return 0, 0, 1, 0
+        last = text.rfind("\n", 0, end - 1) + 1
+        return kernel.start(), end, int(kernel[0][:16], 16), int(text[last : last + 16], 16)
+
+    def _in_kernel_proper(self, address: int) -> tuple[str, int] | None:
+        """Return name and address of the kernel's own symbol that covers `address`: a binary search in the text."""
+        low, high, first, last = self._kernel_proper
+        if not first <= address < last:
+            return None
+        text, wanted = self._text, f"{address:016x}"
+        while True:  # the line at `low` is not behind the wanted address, the one at `high` is
+            middle = text.rfind("\n", low, (low + high) // 2) + 1 or low
+            if middle == low:
+                middle = text.find("\n", low) + 1
+                if middle >= high:
+                    break
+            if text[middle : middle + 16] > wanted:
+                high = middle
+            else:
+                low = middle
+        # Aliases share an address: the kernel's own lookup reports the first.
+        start = text[low : low + 16]
+        while low and text.startswith(start, before := text.rfind("\n", 0, low - 1) + 1):
+            low = before
+        while text[low + 17] in "aA":
+            low = text.find("\n", low) + 1
+        name = text[low + 19 : text.find("\n", low)]
+        return (name, int(start, 16)) if text.startswith(start, low) else None
 
     def extent(self, address: int) -> int | None:
         """Return the bytes between the start of the symbol at `address` and the next one (its size for the kernel)."""

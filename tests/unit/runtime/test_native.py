@@ -18,6 +18,7 @@ from trapline.errors import DecodeError
 from trapline.ir import spec as s
 from trapline.ir import values as v
 from trapline.runtime.loop import EventLoop
+from trapline.runtime.native import tables as t
 from trapline.runtime.native.drain import NativeReader
 from trapline.runtime.native.plan import make_plan
 from trapline.runtime.native.reader import ENTRY, reader_functions
@@ -84,7 +85,7 @@ class MemoryRing:
 def make_reader(events: Sequence[s.Event], output: TextOutput | JsonOutput, ring: MemoryRing) -> NativeReader | None:
     """What the engine makes, from the code as it is now."""
     assert output.framing is not None
-    plan = make_plan(events, output.framing, b"..")
+    plan = make_plan(events, output.framing, b"..", NAMER)
     return NativeReader(code(), plan, ring) if plan.shown else None
 
 
@@ -118,7 +119,7 @@ def compare(events: Sequence[s.Event], records: Sequence[bytes], *, json: bool =
     """Both ways show the same; return it.  The records are repeated until there is much."""
     texts = []
     for native in (False, True):
-        ring = MemoryRing(1 << 18)
+        ring = MemoryRing(1 << 19)
         ring.start_at(start)
         for _ in range(1 + 8192 // sum(len(record) + 8 for record in records)):
             for record in records:
@@ -179,7 +180,7 @@ def test_what_it_is_for() -> None:
     assert compare([event], [data], json=True).splitlines()[0] == plain
 
 
-@pytest.mark.parametrize("start", [0, (1 << 18) - 8, (1 << 18) - 24, (1 << 40) - 16])
+@pytest.mark.parametrize("start", [0, (1 << 19) - 8, (1 << 19) - 24, (1 << 40) - 16])
 def test_records_cross_the_end_of_the_ring(start: int) -> None:
     fields = (s.Field(8, v.StrV(64)),)
     records = [header() + bytes([97 + n]) * (n * 3 % 64) + bytes(64 - n * 3 % 64) for n in range(26)]
@@ -192,6 +193,54 @@ def test_values() -> None:
     event = s.PrintValueEvent(s.Field(8, pair), len(data))
     assert compare([event], [data]).splitlines()[0] == "(-5, (xxxxxxxx.., 200))"
     compare([event], [data], json=True)
+
+
+def stack_record(frames: Sequence[int], limit: int = 6, pid: int = 0) -> bytes:
+    addresses = struct.pack(f"<{len(frames)}Q", *frames)
+    return header() + struct.pack("<II", pid, len(frames)) + addresses.ljust(8 * limit, b"\xee")
+
+
+@given(
+    stacks=st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=6), min_size=1, max_size=20),
+    form=st.sampled_from(["%s", "%40s|", "%-40s|", "%.7s"]),
+    json=st.booleans(),
+)
+def test_stacks_are_remembered(stacks: list[list[int]], form: str, json: bool) -> None:
+    fields = (s.Field(8, v.StackV(True, 6)),)
+    compare([s.PrintfEvent(f"x {form}\n", fields, 64)], [stack_record(frames) for frames in stacks], json=json)
+
+
+@given(
+    values=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**64 - 1)), min_size=1, max_size=20),
+    json=st.booleans(),
+)
+def test_names_are_remembered(values: list[tuple[int, int]], json: bool) -> None:
+    named = v.EnumV(4, False, "e", ((0, "zero"), (1, "one")))
+    fields = (s.Field(8, named), s.Field(16, v.KsymV()))
+    records = [header() + struct.pack("<IIQ", small, 0xEEEEEEEE, address) for small, address in values]
+    compare([s.PrintfEvent("%s %-20s %d\n", (*fields, fields[0]), 24)], records, json=json)
+
+
+def test_more_values_than_can_be_remembered() -> None:
+    event = s.PrintfEvent("%s\n", (s.Field(8, v.KsymV()),), 16)
+    records = [header() + struct.pack("<Q", number % 9000) for number in range(12000)]
+    compare([event], records)
+
+
+def test_what_python_showed_once_needs_no_python() -> None:
+    event = s.PrintfEvent("%s\n", (s.Field(8, v.StackV(True, 6)),), 64)
+    ring = MemoryRing()
+    reader = make_reader([event], TextOutput(Sink(io.BytesIO()), Sink(io.BytesIO())), ring)
+    assert reader is not None
+    for _ in range(3):
+        ring.put(stack_record([1, 2, 3]))
+    assert reader.read() == (t.PYTHON, 0, b"")
+    reader.take_record()
+    status, handled, text = reader.read()
+    assert (status, handled) == (t.DONE, 2)
+    assert text == 2 * b"\n        k1+1\n        k2+1\n        k3+1\n\n"
+    ring.put(stack_record([1, 2]))
+    assert reader.read()[0] == t.PYTHON
 
 
 def test_records_for_python_keep_their_place() -> None:
@@ -262,5 +311,5 @@ def test_only_what_it_can_show_is_planned() -> None:
     unsuited = [s.PrintfEvent(f"{c}\n", (number,), 16) for c in ("%+d", "%o", "%.3d", "%s", "%99999d")]
     others = [s.ExitEvent(8, 16), s.PrintfEvent("x", (), 8, "error")]
     assert output.framing is not None
-    assert make_plan(suited, output.framing, b"..").shown == len(suited)
-    assert make_plan([*unsuited, *others], output.framing, b"..").shown == 0
+    assert make_plan(suited, output.framing, b"..", NAMER).shown == len(suited)
+    assert make_plan([*unsuited, *others], output.framing, b"..", NAMER).shown == 0

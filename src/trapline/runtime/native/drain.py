@@ -7,6 +7,7 @@ import os
 from typing import Protocol
 
 from trapline.runtime.native import tables as t
+from trapline.runtime.native.memo import Memo
 from trapline.runtime.native.plan import Plan
 from trapline.syscall.machine_code import MachineCode
 from trapline.syscall.ringbuf import RingAddresses
@@ -67,10 +68,12 @@ class NativeReader:
         return status, state[_HANDLED], ctypes.string_at(out, state[_OUT] - out)
 
     def take_record(self) -> bytes:
-        """Take out the record at which `read` stopped with `PYTHON`."""
+        """Take out the record at which `read` stopped with `PYTHON`; what it shows is remembered for the next one."""
         state = self._state
         data = ctypes.string_at(state[_RECORD], state[_LENGTH])
         self._consumer.value = state[_NEXT]
+        if self._plan.remembered:
+            self._memo.learn(data, self._plan)
         return data
 
     def close(self) -> None:
@@ -87,6 +90,7 @@ class NativeReader:
             ctypes.create_string_buffer(table, len(table) + 1) for table in (plan.events, plan.steps, plan.pool)
         ]
         events, steps, pool = (ctypes.addressof(buffer) for buffer in self._buffers)
+        self._memo = Memo()
         self._out = ctypes.create_string_buffer(_ROOM)
         self._out_address = ctypes.addressof(self._out)
         self._state = (ctypes.c_uint64 * len(t.STATE))()
@@ -101,6 +105,8 @@ class NativeReader:
             "event_count": len(plan.events) // t.EVENT.size,
             "steps": steps,
             "pool": pool,
+            "memo": self._memo.rows_address,
+            "memory": self._memo.memory_address,
             "out_end": self._out_address + _ROOM,
         }
         for name, value in given.items():

@@ -1,58 +1,88 @@
 """Which events the native reader can show, and the tables that tell it how.
 
-An event that it cannot show (a symbol, a stack, a flag of printf that hardly anybody uses) has an empty row, and its
+An event that it cannot show (a user's stack, a flag of printf that hardly anybody uses) has an empty row, and its
 records are left to `trapline.runtime.handlers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trapline.ir import values as v
 from trapline.ir.spec import Event, Field, PrintfEvent, PrintValueEvent
 from trapline.records import record
-from trapline.runtime.format import Conversion, converted_number, parse_format
+from trapline.runtime.format import Conversion, converted_number, make_printf, parse_format
 from trapline.runtime.native import tables as t
+from trapline.runtime.objects import Namer
 from trapline.runtime.output.protocol import Framing
 
 _ALL = (1 << 64) - 1
 _NUMBER_ROOM = 20  # digits of a u64, or 0x and its hexadecimal digits
 _KINDS = {"d": t.DECIMAL, "i": t.DECIMAL, "u": t.DECIMAL, "x": t.HEX, "X": t.HEX, "p": t.HEX, "c": t.CHAR}
-_MOST_ROOM = 32 << 10  # an event that may write more is left to Python
+_MOST_ROOM = 64 << 10  # an event that may write more is left to Python
+
+
+@record(frozen=True)
+class Remembered:
+    """A value whose text Python makes once: a symbol, a stack, a name.
+
+    Args:
+        number: of the step, from 1 on.
+        event: the event that has it.
+        field: where it is in the record.
+        show: makes the text from the record, as it is written; ``None`` when it cannot stand alone.
+    """
+
+    number: int
+    event: int
+    field: Field
+    show: Callable[[bytes], bytes | None]
 
 
 @record(frozen=True)
 class Plan:
-    """The reader's tables as bytes; `shown` is the number of events that it shows."""
+    """The reader's tables as bytes; `shown` is the number of events that it shows, `remembered` what it asks for."""
 
     events: bytes
     steps: bytes
     pool: bytes
     shown: int
+    remembered: tuple[Remembered, ...] = ()
+
+
+def _is_named(value: v.Value) -> bool:
+    """Tell whether a value's text is the same as long as the program runs, and worth to be remembered."""
+    if isinstance(value, v.StackV):
+        return value.kernel and value.mode != "build_id"
+    return isinstance(value, v.KsymV | v.UsernameV | v.ProbeNameV | v.EnumV | v.BoolV)
 
 
 class _Unsuited(Exception):
     """The reader cannot show this."""
 
 
-def make_plan(events: Sequence[Event], framing: Framing, trailer: bytes) -> Plan:
+def make_plan(events: Sequence[Event], framing: Framing, trailer: bytes, namer: Namer) -> Plan:
     """Make the tables.
 
     Args:
         events: the program's.
         framing: what the output writes around a text.
         trailer: marks a string that fills its field.
+        namer: gives names to addresses, user ids, probes.
     """
-    planner = _Planner(framing, trailer)
+    planner = _Planner(framing, trailer, namer)
     for event in events:
         planner.add(event)
     # The reader copies whole words.
-    return Plan(b"".join(planner.events), b"".join(planner.steps), bytes(planner.pool) + bytes(8), planner.shown)
+    tables = b"".join(planner.events), b"".join(planner.steps), bytes(planner.pool) + bytes(8)
+    return Plan(*tables, planner.shown, tuple(planner.remembered))
 
 
 class _Planner:
-    def __init__(self, framing: Framing, trailer: bytes) -> None:
+    def __init__(self, framing: Framing, trailer: bytes, namer: Namer) -> None:
         self.framing = framing
+        self.namer = namer
+        self.remembered: list[Remembered] = []
         self.trailer = trailer
         self.events: list[bytes] = []
         self.steps: list[bytes] = []
@@ -62,7 +92,7 @@ class _Planner:
 
     def add(self, event: Event) -> None:
         """Add the row of an event."""
-        first, self._room = len(self.steps), t.SLACK
+        first, known, self._room = len(self.steps), len(self.remembered), t.SLACK
         size = 0
         try:
             if isinstance(event, PrintfEvent) and event.stream == "out":
@@ -78,6 +108,7 @@ class _Planner:
             size = 0
         if not size:
             del self.steps[first:]
+            del self.remembered[known:]
         self.shown += bool(size)
         self.events.append(t.EVENT.pack(size, first, len(self.steps), self._room))
 
@@ -95,6 +126,9 @@ class _Planner:
         kind, value = conversion.kind, field.value
         width = int(conversion.width or 0)
         flags = t.LEFT if "-" in conversion.flags else 0
+        if _is_named(value) and kind == "s":
+            self._remember(conversion, field)
+            return
         if conversion.precision is not None:
             raise _Unsuited
         if isinstance(value, v.StrV) and kind == "s":
@@ -130,6 +164,16 @@ class _Planner:
             self._text(b")")
         else:
             raise _Unsuited
+
+    def _remember(self, conversion: Conversion, field: Field) -> None:
+        show, number = make_printf(str(conversion), (field,), self.namer, self.trailer), len(self.remembered) + 1
+        escape = self.framing.escape
+        event = len(self.events)
+        self.remembered.append(Remembered(number, event, field, lambda record: escape(show(record, 0))))
+        value = field.value
+        size, flags = (value.limit, t.COUNTED) if isinstance(value, v.StackV) else (value.size, 0)
+        self._step(t.REMEMBERED, field.offset, size, 0, flags, mask=number)
+        self._room += t.MEMO_LONGEST
 
     def _string(self, at: int, size: int, width: int, flags: int) -> None:
         trailer = self._escaped(self.trailer)

@@ -8,7 +8,7 @@ position is behind the last record that it wrote.  It calls nothing, so that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 from trapline.ir import function as f
@@ -26,7 +26,7 @@ _DIGITS = 24  # room for a number's digits
 
 def reader_functions() -> list[f.Function]:
     """Return the reader's functions; `ENTRY` is called from outside."""
-    return [_read_ring(), _decimal(), _hexadecimal(), _string(), _json_string(), _copy(), _pad()]
+    return [_read_ring(), _decimal(), _hexadecimal(), _string(), _json_string(), _copy(), _pad(), _recall()]
 
 
 class _Code(Builder):
@@ -91,7 +91,7 @@ class _Code(Builder):
 def _read_ring() -> f.Function:
     b = _Code(ENTRY, 1)
     state = b.argument(0)
-    field = {name: b.load(I64, b.offset(state, 8 * index)) for index, name in enumerate(t.STATE[:8])}
+    field = {name: b.load(I64, b.offset(state, 8 * index)) for index, name in enumerate(t.STATE)}
 
     def keep(name: str, value: f.Op) -> None:
         b.store(value, b.offset(state, 8 * t.STATE.index(name)))
@@ -100,8 +100,7 @@ def _read_ring() -> f.Function:
     start = b.load(I64, consumer)
     end = b.load(I64, b.memory(field["producer"]), acquire=True)
     position, released = b.variable(start, "position"), b.variable(start, "released")
-    out = b.variable(b.load(I64, b.offset(state, 8 * t.STATE.index("out"))), "out")
-    out_end = b.load(I64, b.offset(state, 8 * t.STATE.index("out_end")))
+    out = b.variable(field["out"], "out")
     handled, status = b.variable(b.i64(0), "handled"), b.variable(b.i64(0), "status")
     done, full, python = b.new_block("done"), b.new_block("full"), b.new_block("python")
     record_at, length_of, next_at = (b.variable(b.i64(0), name) for name in ("record", "length", "next"))
@@ -126,9 +125,9 @@ def _read_ring() -> f.Function:
         size = b.word(row, t.EVENT_SIZE)
         b.leave_if(b.is_("eq", size, 0), python)
         b.leave_if(b.is_("ult", length, size), python)
-        b.leave_if(b.is_("ult", b.sub(out_end, b.get(out)), b.word(row, t.EVENT_ROOM)), full)
+        b.leave_if(b.is_("ult", b.sub(field["out_end"], b.get(out)), b.word(row, t.EVENT_ROOM)), full)
         text = b.variable(b.get(out), "text")
-        _steps(b, row, record, field["steps"], field["pool"], text, python)
+        _steps(b, row, record, field, text, python)
         b.store(b.get(text), out)
         b.advance(handled, 1)
         b.jump(written)
@@ -160,8 +159,9 @@ def _read_ring() -> f.Function:
     return b.finish()
 
 
-def _steps(b: _Code, row: f.Op, record: f.Op, steps: f.Op, pool: f.Op, text: f.Op, python: f.Block) -> None:
+def _steps(b: _Code, row: f.Op, record: f.Op, field: Mapping[str, f.Op], text: f.Op, python: f.Block) -> None:
     """Write all steps of a record at the address in `text`, which moves behind them."""
+    steps, pool = field["steps"], field["pool"]
     step_at = b.variable(b.add(steps, b.binary("mul", b.word(row, t.EVENT_FIRST), b.i64(t.STEP.size))), "step")
     end = b.add(steps, b.binary("mul", b.word(row, t.EVENT_END), b.i64(t.STEP.size)))
 
@@ -174,8 +174,11 @@ def _steps(b: _Code, row: f.Op, record: f.Op, steps: f.Op, pool: f.Op, text: f.O
         begin = b.get(text)
         target = b.memory(begin)
         pad = b.new_block("pad")
-        copy, number, char, string, json = (b.new_block(n) for n in ("copy", "number", "char", "string", "json"))
-        b.switch(kind, number, ((t.TEXT, copy), (t.CHAR, char), (t.STRING, string), (t.JSON_STRING, json)))
+        copy, number, char, string, json, recall = (
+            b.new_block(name) for name in ("copy", "number", "char", "string", "json", "recall")
+        )
+        cases = ((t.TEXT, copy), (t.CHAR, char), (t.STRING, string), (t.JSON_STRING, json), (t.REMEMBERED, recall))
+        b.switch(kind, number, cases)
 
         b.start(copy)
         b.store(b.call("copy", target, b.add(pool, at), size), text)
@@ -196,6 +199,13 @@ def _steps(b: _Code, row: f.Op, record: f.Op, steps: f.Op, pool: f.Op, text: f.O
         b.store(found, text)
         b.jump(pad)
 
+        b.start(recall)
+        row = _remembered(b, b.add(record, at), size, step, field)
+        b.leave_if(b.is_("eq", row, 0), python)
+        place = b.add(field["memory"], b.word(b.memory(row), t.MEMO_TEXT))
+        b.store(b.call("copy", target, place, b.word(b.memory(row), t.MEMO_LENGTH)), text)
+        b.jump(pad)
+
         b.start(number)
         flags = b.word(step, t.STEP_FLAGS)
         value = b.both(_number(b, b.add(record, at), size, flags), b.load(I64, b.offset(step, t.STEP_MASK)))
@@ -214,6 +224,80 @@ def _steps(b: _Code, row: f.Op, record: f.Op, steps: f.Op, pool: f.Op, text: f.O
             b.store(b.call("pad", target, b.get(text), width, b.word(step, t.STEP_FLAGS)), text)
 
     b.repeat(one)
+
+
+def _remembered(b: _Code, address: f.Op, size: f.Op, step: f.Op, field: Mapping[str, f.Op]) -> f.Op:
+    """Return the address of the row that remembers the value at `address`; 0 when there is none."""
+    key, words = b.variable(b.i64(0), "key"), b.variable(b.i64(1), "words")
+    source = b.variable(b.to_integer(key), "source")
+    stack, scalar, known = b.new_block("stack"), b.new_block("scalar"), b.new_block("known")
+    b.branch(b.flag(b.word(step, t.STEP_FLAGS), t.COUNTED), stack, scalar)
+    b.start(stack)
+    count = b.word(b.memory(address), 4)
+    b.store(b.select(b.is_("ult", count, size), count, size), words)
+    b.store(b.add(address, 8), source)
+    b.jump(known)
+    b.start(scalar)
+    b.store(_number(b, address, size, b.i64(0)), key)
+    b.jump(known)
+    b.start(known)
+    number = b.load(I64, b.offset(step, t.STEP_MASK))
+    return b.call("recall", b.memory(b.get(source)), b.get(words), number, field["memo"], field["memory"])
+
+
+def _recall() -> f.Function:
+    """recall(key, words, number, memo, memory): the address of the row with this key, or 0."""
+    b = _Code("recall", 5)
+    key, words, number, memo, memory = b.to_integer(b.argument(0)), *(b.argument(index) for index in range(1, 5))
+    digest, at = b.variable(number, "digest"), b.variable(b.i64(0), "at")
+    size = b.binary("shl", words, b.i64(3))
+    found, nothing = b.new_block("found"), b.new_block("nothing")
+
+    def mix(leave: f.Block) -> None:
+        b.leave_if(b.is_("uge", b.get(at), size), leave)
+        word = b.load(I64, b.memory(b.add(key, b.get(at))))
+        product = b.binary("mul", b.binary("xor", b.get(digest), word), b.i64(t.HASH_FACTOR - (1 << 64)))
+        b.store(b.binary("xor", product, b.binary("lshr", product, b.i64(32))), digest)
+        b.advance(at, 8)
+
+    b.repeat(mix)
+    wanted = b.get(digest)
+    probe, row = b.variable(b.i64(0), "probe"), b.variable(b.i64(0), "row")
+
+    def look(leave: f.Block) -> None:
+        b.leave_if(b.is_("uge", b.get(probe), t.MEMO_PROBES), nothing)
+        index = b.both(b.add(wanted, b.get(probe)), t.MEMO_ROWS - 1)
+        b.store(b.add(memo, b.binary("mul", index, b.i64(t.MEMO.size))), row)
+        b.advance(probe, 1)
+        place = b.memory(b.get(row))
+        same = b.binary(
+            "and",
+            b.is_("eq", b.load(I64, b.offset(place, t.MEMO_HASH)), wanted),
+            b.is_("eq", b.word(place, t.MEMO_WORDS), words),
+        )
+        other = b.new_block("other")
+        b.leave_if(b.invert(same), other)
+        kept = b.add(memory, b.word(place, t.MEMO_KEY))
+        b.store(b.i64(0), at)
+
+        def compare(equal: f.Block) -> None:
+            done = b.get(at)
+            b.leave_if(b.is_("uge", done, size), equal)
+            left, right = (b.load(I64, b.memory(b.add(base, done))) for base in (key, kept))
+            b.leave_if(b.compare("ne", left, right), other)
+            b.store(b.add(done, 8), at)
+
+        b.repeat(compare)
+        b.jump(found)
+        b.start(other)
+
+    b.repeat(look)
+    b.jump(nothing)
+    b.start(nothing)
+    b.ret(b.i64(0))
+    b.start(found)
+    b.ret(b.get(row))
+    return b.finish()
 
 
 def _number(b: _Code, address: f.Op, size: f.Op, flags: f.Op) -> f.Op:

@@ -17,6 +17,8 @@ STATE = (
     "event_count",
     "steps",  # address of the rows of steps
     "pool",  # address of the texts
+    "memo",  # address of the remembered texts' rows
+    "memory",  # address of their bytes
     "out",  # where the next text goes
     "out_end",
     "handled",  # how many records were written as text
@@ -44,6 +46,7 @@ DECIMAL = 1
 HEX = 2
 CHAR = 3
 STRING = 4  # up to the first NUL; with the trailer from the pool when there is none
+REMEMBERED = 6  # a value whose text Python made before; the mask of such a step is its own number, from 1 on
 JSON_STRING = 5  # the same inside a JSON string; a byte that needs an escape is left to Python
 
 # Flags of a step.
@@ -53,5 +56,15 @@ UPPER = 4  # hexadecimal digits
 PREFIX = 8  # 0x before a hexadecimal number that is not 0
 LEFT = 16  # fill up to `width` behind instead of before
 ZEROS = 32  # fill with zeros behind the sign
+COUNTED = 64  # the value is a stack: {u32; u32 count}, and at most `size` words
+
+# A row per remembered value, found by its hash.
+MEMO = struct.Struct("<QIIII")
+MEMO_HASH, MEMO_WORDS, MEMO_KEY, MEMO_TEXT, MEMO_LENGTH = 0, 8, 12, 16, 20  # places and lengths in the memory, in bytes
+MEMO_ROWS = 1 << 12
+MEMO_PROBES = 8  # rows that are looked at, from that of the hash on
+MEMO_BYTES = 1 << 20
+MEMO_LONGEST = 16 << 10  # bytes of a text
+HASH_FACTOR = 0x9E3779B97F4A7C15
 
 SLACK = 32  # bytes that a step may write behind its text
