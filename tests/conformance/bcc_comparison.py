@@ -28,7 +28,10 @@ _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.(\d+))?(?![\w.]*\w)")
 _ADDRESS = re.compile(r"\b(?:0x[0-9a-f]{9,16}|[0-9a-f]{16}|(?=\d*[a-f])[0-9a-f]{12})\b")
 # The ports that the kernel gives to clients, but for those of the workload's servers.
 _CLIENT_PORT = re.compile(r"\b(?!5432[12]\b)(?:3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|60\d{3})\b")
-_HEADING = re.compile(r"Ctrl-C|^Tracing|^Sampling|: count +distribution$|^(?=.*[A-Z]{2})[^a-z]*$")
+_HEADING = re.compile(
+    r"Ctrl-C|^Tracing|^Sampling|: count +distribution$|^(?=.*[A-Z]{2})[^a-z]*$"
+    r"|^\D*(?<!\S)[A-Z]{2,}\S*\s\D*(?<!\S)[A-Z]{2,}\D*$"  # two words in capitals and no number: "PID COMM LATms HOST"
+)
 # tool → what differs from run to run in the rows of the workload: the groups are masked.
 _VARIES: dict[str, tuple[str, ...]] = {
     "execsnoop": (r"^true +(\d+)",),
@@ -36,6 +39,7 @@ _VARIES: dict[str, tuple[str, ...]] = {
     # As often as the workload came round in its time.
     "filetop": (r"bccwork +(\d+) +(\d+) +(\d+) +(\d+)",),
     "syscount": (r"bccwork +(\d+)",),
+    "oomkill": (r"PID (\d+) \(\S+ OOM kill of PID (\d+) ", r" (\d+/\d+) (\d+)$"),
     "shmsnoop": (r"SHMGET +(\w+)", r"shmid: (\w+)"),
 }
 # Their rows come as often as a sample, or a switch of tasks, hits the workload.

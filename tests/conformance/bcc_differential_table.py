@@ -22,7 +22,11 @@ _MEANING = {
     OURS_FAILS: "BCC prints what the tool should, trapline does not",
 }
 # Why a tool differs, and who is right; what has no reason here is not understood yet.
-_REASONS: dict[str, str] = {}
+_REASONS: dict[str, str] = {
+    "killsnoop": "BCC loses a Ctrl-C that comes with an event: Python drops what a callback of C raises. trapline ends",
+    "fileslower": "BCC's library writes to stderr of a function that the tool tries first and does without. "
+    "trapline leaves it at the exception that the tool catches",
+}
 _HEAD = """# BCC's tools, beside BCC
 
 The tools of BCC 0.37 (Debian sid's bpfcc-tools), run in one guest with BCC 0.37, which has the kernel's headers, and
