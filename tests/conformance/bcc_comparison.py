@@ -40,10 +40,11 @@ _VARIES: dict[str, tuple[str, ...]] = {
     "filetop": (r"bccwork +(\d+) +(\d+) +(\d+) +(\d+)",),
     "syscount": (r"bccwork +(\d+)",),
     "oomkill": (r"PID (\d+) \(\S+ OOM kill of PID (\d+) ", r" (\d+/\d+) (\d+)$"),
+    "runqslower": (rf"{COMM} +(\d+) +(\d+)$",),
     "shmsnoop": (r"SHMGET +(\w+)", r"shmid: (\w+)"),
 }
 # Their rows come as often as a sample, or a switch of tasks, hits the workload.
-_SAMPLED = frozenset({"profile", "offcputime", "offwaketime", "wakeuptime"})
+_SAMPLED = frozenset({"profile", "runqslower", "offcputime", "offwaketime", "wakeuptime"})
 
 
 @dataclass(frozen=True)
@@ -147,15 +148,16 @@ def form(line: str) -> str:
 
 def _failure(tool: BccTool, done: Done, pid: int) -> str:
     """Return how a run failed, empty when it did not."""
+    # 137: the bench killed it, for it did not end at Ctrl-C.
     lines = [line for line in done.stderr.splitlines() if line.strip()] or ["(no message)"]
     said = f"{done.stdout}\n{done.stderr}"
     if tool.lacks and (found := re.search(f".*(?:{tool.lacks}).*", said)):
         return found[0].strip()
     if errors := [line for line in lines if re.search(r"\berror: ", line)]:
         return errors[0].strip()
-    if "Traceback (most recent call last)" in done.stderr and not lines[-1].startswith("KeyboardInterrupt"):
+    raised = "Traceback (most recent call last)" in done.stderr and done.code != 137
+    if raised and not lines[-1].startswith("KeyboardInterrupt"):
         return lines[-1].strip()
-    # 137: the bench killed it, for it did not end at Ctrl-C.
     if done.code not in (*tool.codes, 137):
         return f"exit {done.code}: {lines[-1].strip()}"
     if missing := missing_patterns(tool, done.stdout, pid):

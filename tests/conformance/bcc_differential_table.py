@@ -21,9 +21,11 @@ _MEANING = {
     NEITHER: "the kernel, or the machine, has not what the tool needs; both say so",
     OURS_FAILS: "BCC prints what the tool should, trapline does not",
 }
+_LOST = "BCC loses a Ctrl-C that comes with an event: Python drops what a callback of C raises. trapline ends"
 # Why a tool differs, and who is right; what has no reason here is not understood yet.
 _REASONS: dict[str, str] = {
-    "killsnoop": "BCC loses a Ctrl-C that comes with an event: Python drops what a callback of C raises. trapline ends",
+    "killsnoop": _LOST,
+    "runqslower": _LOST,
     "fileslower": "BCC's library writes to stderr of a function that the tool tries first and does without. "
     "trapline leaves it at the exception that the tool catches",
 }
