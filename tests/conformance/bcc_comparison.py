@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.conformance.bcc_tools import TOOLS, BccTool, missing_patterns
+from tests.conformance.bcc_tools import BccTool, missing_patterns
 from tests.conformance.bcc_workload import COMM
 from tests.conformance.in_process import Done
 
@@ -62,7 +62,9 @@ class Outcome:
 
 def compare(record: Mapping[str, Any]) -> Outcome:
     """Judge a record of bcc_differential.py."""
-    tool = next(tool for tool in TOOLS if tool.name == record["tool"])
+    # The row as it was when the tool ran: the table may say something else by now.
+    row = {name: tuple(value) if isinstance(value, list) else value for name, value in record["row"].items()}
+    tool = BccTool(**row)
     bcc, ours = (Printed(tool, record[label]) for label in ("bcc", "trapline"))
     if bcc.failure:
         if not ours.failure:
@@ -83,7 +85,8 @@ class Printed:
         self.pid: int = run["pid"]
         self.text: str = _TERMINAL.sub("", run["stdout"])
         self.errors: str = run["stderr"]
-        self.failure = _failure(tool, Done(self.text, self.errors, self.code), self.pid)
+        self._raw: str = run["stdout"]
+        self.failure = _failure(tool, Done(self._raw, self.errors, self.code), self.pid)
         self.lines = [self._mask(line) for line in self.text.splitlines() if line.strip()]
 
     def _mask(self, line: str) -> str:
@@ -124,8 +127,8 @@ class Printed:
         """The forms of what the patterns of the table match: they themselves say which values it must have."""
         found = []
         for pattern in self.tool.patterns:
-            match = re.search(pattern.replace("{pid}", str(self.pid)), self.text, re.MULTILINE)
-            found.append(form(self._mask(match[0])) if match else "")
+            match = re.search(pattern.replace("{pid}", str(self.pid)), self._raw, re.MULTILINE)
+            found.append(form(self._mask(_TERMINAL.sub(" ", match[0]))) if match else "")
         return found
 
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,7 +27,7 @@ _LONGEST = 60_000  # characters of an output that are kept
 
 def run_both(path: Path, tool: BccTool) -> dict[str, Any]:
     """Run a tool with BCC and with trapline; return the record of both."""
-    record: dict[str, Any] = {"kernel": os.uname().release, "tool": tool.name}
+    record: dict[str, Any] = {"kernel": os.uname().release, "tool": tool.name, "row": asdict(tool)}
     for label in LABELS:
         with tempfile.TemporaryDirectory(dir="/tmp") as name:
             if label == "bcc":

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 from tests.conformance.bcc_comparison import BCC_FAILS, DIFFERS, NEITHER, OURS_FAILS, SAME, compare
+from tests.conformance.bcc_tools import TOOLS
 
 _HEADING = "TIME      PID    COMM             SIG  TPID   RESULT\n"
 _ROW = "06:34:51  369    bccwork          28   369    0\n"
@@ -14,8 +18,10 @@ _TRACEBACK = f"Traceback (most recent call last):\n  File …\n{_ERROR}\n"
 
 def _record(theirs: str, ours: str, *, tool: str = "killsnoop", **more: dict[str, object]) -> dict[str, object]:
     run = {"stderr": "", "code": 0, "pid": 369}
+    row = next(asdict(row) for row in TOOLS if row.name == tool)
     return {
         "tool": tool,
+        "row": json.loads(json.dumps(row)),
         "bcc": {**run, "stdout": theirs, **more.get("bcc", {})},
         "trapline": {**run, "stdout": ours, "pid": 372, **more.get("trapline", {})},
     }
