@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from trapline.bcc import network, queries
 from trapline.bcc.attach import KernelAttachments
 from trapline.bcc.attach_user import UserAttachments
-from trapline.bcc.compiling import compile_text, find_source_file, read_source, report_failure, stage_printer
+from trapline.bcc.compiling import compile_text, find_source_file, read_source, stage_printer
 from trapline.bcc.constants import BPFAttachType, BPFProgType, XDPAction, XDPFlags
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError, LoadError, NotOfferedError
@@ -27,7 +27,7 @@ from trapline.bcc.trace import TraceFields, TracePipe
 from trapline.bcc.usdt import attach_contexts, check_contexts, write_text
 from trapline.engine.dynamic import DynamicObject
 from trapline.engine.machine import machine
-from trapline.errors import KernelError, PrivilegeError, SourceError
+from trapline.errors import KernelError, PrivilegeError
 
 if TYPE_CHECKING:
     from trapline.bcc.programs import Function as LoadedFunction
@@ -105,8 +105,6 @@ class BPF(BPFProgType):
             )
         except PrivilegeError as error:
             raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
-        except SourceError as error:
-            raise report_failure(source, error) from error
         except KernelError as error:
             raise LoadError(f"Failed to create tables: {error.message}", hint=error.hint) from error
         atexit.register(self.cleanup)
