@@ -23,10 +23,13 @@ def prepare(tool: BccTool, package: str) -> None:
     for module in tool.modules:
         if not Path(f"/sys/module/{module}").exists():
             subprocess.run(["modprobe", module], check=False, capture_output=True, timeout=scaled(10))
-    source = PACKAGES[package] / "share/bpfcc-tools"
     # Only in a guest: what it writes is lost with it.
-    if os.environ.get("TRAPLINE_GUEST") and source.exists() and not _SHARED.exists():
-        shutil.copytree(source, _SHARED)
+    if os.environ.get("TRAPLINE_GUEST"):
+        _SHARED.mkdir(exist_ok=True)
+        for source in (PACKAGES[package] / "share/bpfcc-tools").glob("*"):
+            shared = _SHARED / source.name
+            if not shared.exists() or shared.read_bytes() != source.read_bytes():  # a tool of the other package ran
+                shutil.copyfile(source, shared)
 
 
 def run(path: Path, tool: BccTool, package: str, folder: Path) -> Run:

@@ -167,7 +167,7 @@ TOOLS = (
     _tool("funcslower", "-u 1 vfs_unlink", "named", rf"{_WORK} +{{pid}} +[\d.]+ +\S+ vfs_unlink"),
     _tool("gethostlatency", "", "lookup", rf"{{pid}} +{_WORK} +[\d.]+ localhost$"),
     _tool("hardirqs", "2 1", "everything", r"^virtio\d+-\w+ +\d+$", ends=True),
-    _tool("inject", "kmalloc vfs_unlink()", "named", lacks="bpf_override_return"),
+    _tool("inject", "kmalloc vfs_unlink()", "named", lacks="ERROR.*helper bpf_override_return"),
     _tool("killsnoop", "", "kill", rf"^{_CLOCK} +{{pid}} +{_WORK} +28 +{{pid}} +0$"),
     _tool("klockstat", "-d 2", "everything", r"mutex_lock|Caller", ends=True),
     _tool("kvmexit", "1", "files", lacks="insmod kvm module|only support Intel"),
