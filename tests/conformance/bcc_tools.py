@@ -24,7 +24,10 @@ _WORK = "bccwork"
 _GAP = r"(?: |\x1b\[\d+(?:;\d+)?[HG])+"  # between the columns of a terminal
 # Fields of struct renamedata: of kernels before mnt_idmap, and of those before both became one.
 _IDMAPS = ("old_mnt_userns", "new_mnt_idmap")
-_INLINED = r"no function (__)?blk_account_io_(start|done)|mark blk_account_io_(start|done) notrace"
+_INLINED = (
+    r"no function (__)?blk_account_io_(start|done)|mark blk_account_io_(start|done) notrace"
+    r"|the compiler changed blk_account_io_(start|done);"
+)
 _NO_PROBES = "Failed to enable USDT probe"
 
 
