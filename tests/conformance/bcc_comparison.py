@@ -164,6 +164,8 @@ def _failure(tool: BccTool, done: Done, pid: int) -> str:
     if done.code not in (*tool.codes, 137):
         return f"exit {done.code}: {lines[-1].strip()}"
     if missing := missing_patterns(tool, done.stdout, pid):
+        if tool.broken and (found := re.search(f".*(?:{tool.broken}).*", said, re.MULTILINE)):
+            return found[0].strip()
         return f"does not print {missing[0]}"
     return ""
 
