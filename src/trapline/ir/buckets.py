@@ -6,6 +6,7 @@ The code generator computes the same index in the kernel; the runtime turns indi
 from __future__ import annotations
 
 MAX_BITS = 5
+BUCKET_BYTES = 4  # of a bucket's index, which ends the keys of a histogram's map
 
 
 def hist_index(value: int, bits: int = 0) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trapline.ir import values as v
-from trapline.ir.buckets import hist_bounds, lhist_bounds
+from trapline.ir.buckets import BUCKET_BYTES, hist_bounds, lhist_bounds
 from trapline.ir.spec import MapSpec
 from trapline.runtime.decode import Buffer, Decoder, int_code, make_decoder, string_bytes
 from trapline.runtime.merge import MASK, Merge, make_aggregate, make_sum, quotient, signed64
@@ -15,7 +15,7 @@ from trapline.runtime.objects import Bucket, Histogram, Namer, Stats
 
 Items = Iterable[tuple[Buffer, Buffer]]
 
-_U64 = struct.Struct("<Q")
+_INDEX = struct.Struct("<I")  # of a bucket
 
 
 def is_per_cpu(spec: MapSpec) -> bool:
@@ -121,7 +121,7 @@ def _make_key_decoder(spec: MapSpec, namer: Namer) -> Decoder:
 def _make_histogram_reader(
     spec: MapSpec, value: v.HistV | v.LhistV, key: Decoder, merge: Merge
 ) -> Callable[[Items], list[tuple[Any, Any]]]:
-    size = spec.key_size - 8
+    size = spec.key_size - BUCKET_BYTES
     by_key = make_key_order(None if spec.scalar else spec.key)
 
     def read(items: Items) -> list[tuple[Any, Any]]:
@@ -130,7 +130,7 @@ def _make_histogram_reader(
             buckets = groups.setdefault(bytes(raw[:size]), {})  # stays empty after zero(@m)
             count = merge(parts)
             if count:
-                buckets[_U64.unpack_from(raw, size)[0]] = count
+                buckets[_INDEX.unpack_from(raw, size)[0]] = count
         order = sorted(groups, key=lambda raw: (sum(groups[raw].values()), by_key(raw)))
         return [(key(raw, 0), _histogram(value, groups[raw])) for raw in order]
 

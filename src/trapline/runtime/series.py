@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trapline.ir import values as v
+from trapline.ir.buckets import BUCKET_BYTES
 from trapline.ir.spec import MapSpec
 from trapline.runtime.decode import Buffer, Decoder
 from trapline.runtime.merge import quotient, signed64
 from trapline.runtime.objects import Series
 
-_U64 = struct.Struct("<Q")
 _PART = struct.Struct("<QQQ")
 _WIDTH = 51  # of the plane between its two borders
 _NANO = 1_000_000_000
@@ -42,7 +42,7 @@ def make_series_reader(
         key: decodes a key.
         order: the sort key of a raw key.
     """
-    size = spec.key_size - 8
+    size = spec.key_size - BUCKET_BYTES
 
     def read(items: Iterable[tuple[Buffer, Buffer]]) -> list[tuple[Any, Series]]:
         groups: dict[bytes, list[tuple[int, int]]] = {}

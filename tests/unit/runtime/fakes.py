@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from trapline.ir.buckets import BUCKET_BYTES
 from trapline.ir.spec import MapSpec
 from trapline.ir.values import HistV, LhistV, Value
 from trapline.runtime.objects import Stack
@@ -91,7 +92,7 @@ class FakeRing:
 
 
 def map_spec(name: str, key: Value | None, value: Value, *, type: str = "HASH", scalar: bool = False) -> MapSpec:
-    extra = 8 if isinstance(value, HistV | LhistV) else 0
+    extra = BUCKET_BYTES if isinstance(value, HistV | LhistV) else 0
     key_size = (0 if scalar and extra else key.size if key is not None else 8) + extra
     return MapSpec(name, type, key_size, value.size, 64, key=key, value=value, printed=True, scalar=scalar)
 

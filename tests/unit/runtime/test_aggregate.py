@@ -105,7 +105,7 @@ def test_order_by_key() -> None:
 def hist_items(key: bytes, numbers: list[int], bits: int = 0) -> list[tuple[bytes, bytes]]:
     items: dict[bytes, int] = {}
     for n in numbers:
-        bucket = key + u64(hist_index(n, bits))
+        bucket = key + struct.pack("<I", hist_index(n, bits))
         items[bucket] = items.get(bucket, 0) + 1
     return [(bucket, u64(0, count)) for bucket, count in items.items()]
 
@@ -123,11 +123,13 @@ def test_histograms_by_total_then_key() -> None:
 
 
 def test_zeroed_histogram_is_empty() -> None:
-    assert read(I32, v.HistV(), (key32(1)[0] + u64(3), u64(0, 0)), type="PERCPU_HASH") == [(1, Histogram(()))]
+    assert read(I32, v.HistV(), (key32(1)[0] + struct.pack("<I", 3), u64(0, 0)), type="PERCPU_HASH") == [
+        (1, Histogram(()))
+    ]
 
 
 def test_linear_histogram() -> None:
-    items = [(u64(0), u64(1, 0)), (u64(2), u64(1, 1)), (u64(3), u64(4, 0))]
+    items = [(struct.pack("<I", i), u64(*counts)) for i, counts in ((0, (1, 0)), (2, (1, 1)), (3, (4, 0)))]
     assert read(None, v.LhistV(0, 20, 10), *items, type="PERCPU_HASH") == [
         (None, Histogram((Bucket(None, 0, 1), Bucket(0, 10, 0), Bucket(10, 20, 2), Bucket(20, None, 4))))
     ]

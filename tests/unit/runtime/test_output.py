@@ -43,7 +43,7 @@ def lhist(numbers: list[int], low: int, high: int, step: int, prefix: bytes = b"
 
 
 def _buckets(indices: list[int], prefix: bytes) -> list[tuple[bytes, bytes]]:
-    return [(prefix + u64(i), u64(0, indices.count(i))) for i in dict.fromkeys(indices)]
+    return [(prefix + struct.pack("<I", i), u64(0, indices.count(i))) for i in dict.fromkeys(indices)]
 
 
 def tuple_of(*elements: v.Value) -> v.TupleV:

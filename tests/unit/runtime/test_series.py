@@ -19,9 +19,9 @@ START = 1_577_836_800 * SECOND
 
 
 def read(layout: v.SeriesV, buckets: dict[int, list[tuple[int, int, int]]]) -> Series:
-    spec = MapSpec("@", "PERCPU_HASH", 8, 24, 9, key=v.IntV(8), value=layout, scalar=True)
+    spec = MapSpec("@", "PERCPU_HASH", 4, 24, 9, key=v.IntV(8), value=layout, scalar=True)
     items = [
-        (struct.pack("<Q", index), b"".join(struct.pack("<qQQ", *part) for part in parts))
+        (struct.pack("<I", index), b"".join(struct.pack("<qQQ", *part) for part in parts))
         for index, parts in buckets.items()
     ]
     ((_, series),) = make_reader(spec, FakeNamer())(items)

@@ -10,6 +10,7 @@ from trapline.frontends.bpftrace.knowledge import MapInfo
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_expressions import ExpressionLowerer
 from trapline.frontends.bpftrace.module_builder import key_size
+from trapline.ir.buckets import BUCKET_BYTES
 from trapline.ir.function import Op
 from trapline.ir.types import I64, Ptr, Space, integer
 
@@ -35,9 +36,7 @@ class MapLowerer(ExpressionLowerer):
         """Build a key of a map; return its address."""
         size = key_size(info)
         if not keys:
-            key = self.b.local(size, "key")
-            self.b.store(self.b.i64(0), key)
-            return key
+            return self.b.local(size, "key", zero=True)
         key = self.b.local(size, "key", zero=size != info.key.size or not t.is_scalar(info.key))
         kinds = info.key.elements if isinstance(info.key, t.TupleT) and len(keys) > 1 else (info.key,)
         for node, kind, offset in zip(keys, kinds, t.layout(kinds)[0], strict=True):
@@ -317,11 +316,12 @@ class MapLowerer(ExpressionLowerer):
 
         self.update_part(info, key, change, (value, b.i64(1)), source)
 
-    def bucket_offset(self, info: MapInfo) -> int:
-        """Return where the index of a bucket stands in a map's keys."""
-        return key_size(info) - 8
+    def store_bucket(self, info: MapInfo, key: Op, bucket: Op) -> None:
+        """Write the index of a bucket to the end of a key."""
+        place = self.b.offset(key, key_size(info) - BUCKET_BYTES)
+        self.b.store(self.b.resize(bucket, integer(BUCKET_BYTES), signed=False), place)
 
     def count_bucket(self, info: MapInfo, key: Op, bucket: Op, source: ast.Node) -> None:
         """Count one in a histogram's bucket."""
-        self.b.store(bucket, self.b.offset(key, self.bucket_offset(info)))
+        self.store_bucket(info, key, bucket)
         self.add_words(info, key, (self.b.i64(1),), source)

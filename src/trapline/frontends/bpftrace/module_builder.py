@@ -7,7 +7,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.readers import value_of
 from trapline.ir import spec
-from trapline.ir.buckets import hist_buckets, lhist_buckets
+from trapline.ir.buckets import BUCKET_BYTES, hist_buckets, lhist_buckets
 from trapline.ir.values import IntV
 from trapline.records import field, record
 
@@ -77,7 +77,7 @@ def key_size(info: MapInfo) -> int:
     """Return the size of a map's keys in bytes, a histogram's bucket index included."""
     own = info.key.size if info.keyed else 0
     if isinstance(info.value, t.AggregateT) and info.value.histogram:
-        return t.round_up(own, 8) + 8
+        return t.round_up(own, BUCKET_BYTES) + BUCKET_BYTES
     return own if info.keyed else 8
 
 

@@ -94,7 +94,7 @@ def lower_tseries(low: Lowerer, call: ast.Call, target: ast.MapName | ast.MapEle
     now = b.binary("add", b.helper("ktime_get_boot_ns"), offset)
     epoch = b.binary("udiv", now, b.i64(interval))
     key = low.key(target)
-    b.store(b.binary("urem", epoch, b.i64(count)), b.offset(key, low.bucket_offset(info)))
+    low.store_bucket(info, key, b.binary("urem", epoch, b.i64(count)))
     first = now if not aggregate else b.i64(1)
 
     def change(place: Op) -> None:
