@@ -257,6 +257,7 @@ def nfs() -> None:
     ):
         _write(f"/proc/net/rpc/{cache}/channel", line)
     _write("/proc/fs/nfsd/nfsv4gracetime", "10")  # no file is opened before
+    _write("/proc/fs/nfsd/portlist", "tcp 2049\n")
     _write("/proc/fs/nfsd/threads", "2")
     options = b"vers=4.2,addr=127.0.0.1,clientaddr=127.0.0.1"
     if _LIBC.mount(b"127.0.0.1:/", place.encode(), b"nfs4", 0, options):
