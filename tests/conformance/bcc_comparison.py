@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"\b(?:0x[0-9a-f]{9,16}|[0-9a-f]{16}|(?=\d*[a-f])[0-9a-f]{
 # The ports that the kernel gives to clients, but for those of the workload's servers.
 _CLIENT_PORT = re.compile(r"\b(?!5432[12]\b)(?:3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|60\d{3})\b")
 _HEADING = re.compile(
-    r"Ctrl-C|^Tracing|^Sampling|: count +distribution$|^(?=.*[A-Z]{2})[^a-z]*$"
+    r"Ctrl-C|^Tracing|^Sampling|: count +distribution$|^(?=.*[A-Z]{2})[^a-z\d]*$"
     r"|^\D*(?<!\S)[A-Z]{2,}\S*\s\D*(?<!\S)[A-Z]{2,}\D*$"  # two words in capitals and no number: "PID COMM LATms HOST"
 )
 # tool → what differs from run to run in the rows of the workload: the groups are masked.
@@ -114,7 +114,7 @@ class Printed:
         return [line for line in self.lines if not self._is_row(line) and not _HEADING.search(line)]
 
     def _is_row(self, line: str) -> bool:
-        return bool(re.search(rf"\b({self.pid}|{COMM})\b", line))
+        return bool(re.search(rf"\b({self.pid}|{COMM}|5432[12])\b", line))
 
     def values(self, line: str) -> tuple[str, ...]:
         """Return the columns of a line with what varies masked."""
@@ -200,7 +200,7 @@ def _warnings(errors: str) -> list[str]:
     kept: list[str] = []
     warning = False
     for line in errors.splitlines():
-        if re.search(r"\b(warning|note): ", line):
+        if re.search(r"\b(warning|note): |^In file included from ", line):
             warning = True
         elif re.fullmatch(r"\d+ warnings? generated\.", line):
             warning = False

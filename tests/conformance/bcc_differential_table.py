@@ -44,7 +44,7 @@ most of it BCC's compiler under emulation, and goes on where it ended:
 
     python3 -m tools.develop headers --kernel 6.12
     mkdir -p build/guest/bcc-differential
-    python3 -m tools.guest run --kernel 6.12 --timeout 9000 -- \\
+    python3 -m tools.guest run --kernel 6.12 --timeout 9000 --env TRAPLINE_TIME_SCALE=16 -- \\
         python -m tests.conformance.bcc_differential --results build/guest/bcc-differential/6.12.jsonl
 
 | result | meaning |
