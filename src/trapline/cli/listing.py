@@ -36,14 +36,15 @@ def print_listing(found: Arguments) -> int:
                 f"Treating '{part}' as a search pattern."
             )
     from trapline.engine.host import live_target
-    from trapline.engine.listing import describe_arguments, list_probes
+    from trapline.engine.listing import describe_arguments, list_names, list_probes
 
     target = live_target()
+    if not found.verbose:
+        _write(list_names(pattern, target, found.pid or 0))
+        return 0
     lines: list[str] = []
     for row in list_probes(pattern, target, found.pid or 0):
-        lines.append(row.name)
-        if found.verbose:
-            lines += _indented(describe_arguments(row, target))
+        lines += [row.name, *_indented(describe_arguments(row, target))]
     _write(lines)
     return 0
 

@@ -255,6 +255,19 @@ def list_probes(pattern: str, target: LiveTarget, pid: int = 0) -> list[Listed]:
     return found
 
 
+def list_names(pattern: str, target: LiveTarget, pid: int = 0) -> list[str]:
+    """Return the names of what `list_probes` does: there are tens of thousands of functions."""
+    found: list[str] = []
+    for part in pattern.split(","):
+        names: set[str] = set()
+        for kind, first, name in _selections(part.strip(), pid):
+            matches = kind.user(target, first, name, pid) if kind.user else kind.lister(target, first, name)
+            head = kind.name
+            names.update([f"{head}:{label}" for label, _, _ in matches])
+        found += sorted(names)
+    return found
+
+
 def _selections(pattern: str, pid: int) -> Iterator[tuple[Kind, str, str]]:
     head, _, rest = pattern.partition(":")
     if not rest and ":" not in pattern:

@@ -87,7 +87,7 @@ def read_filter_functions(path: str = "") -> list[tuple[str, str]]:
     functions = []
     for line in text.splitlines():
         name, _, module = line.partition(" ")
-        functions.append((name, module.strip(" []\t")))
+        functions.append((name, module.strip(" []\t") if module else ""))
     return functions
 
 
