@@ -7,7 +7,8 @@ import errno
 import select
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
@@ -30,28 +31,51 @@ def report_lost(count: int) -> None:
     print(f"Possibly lost {count} samples", file=sys.stderr)
 
 
-def guarded(callback: Callable[[], Any]) -> Any:
-    """Call a script's callback; a closed pipe on its output ends the script, as under BCC."""
+class SampleBuffer:
+    """One sample at a time at an address, for callbacks that cast it; as in BCC, it is there during the callback."""
+
+    def __init__(self) -> None:
+        self._grow(64)
+        self.busy = False
+
+    def put(self, data: bytes, room: int) -> int:
+        """Replace the sample.
+
+        Args:
+            data: the bytes.
+            room: how many bytes may be read through the address; zero beyond the data.
+
+        Returns:
+            The address.
+        """
+        size = len(data)
+        if size > self._capacity or room > self._capacity:
+            self._grow(2 * max(size, room))
+        ct.memmove(self._address, data, size)
+        if size < room:
+            ct.memset(self._address + size, 0, room - size)
+        return self._address
+
+    def _grow(self, capacity: int) -> None:
+        self._array = ct.create_string_buffer(capacity)
+        self._address, self._capacity = ct.addressof(self._array), capacity
+
+
+@contextmanager
+def sample_buffer(kept: SampleBuffer) -> Iterator[SampleBuffer]:
+    """Give `kept` for as long as samples are delivered, or another one where a callback polls again."""
+    if kept.busy:
+        yield SampleBuffer()
+        return
+    kept.busy = True
     try:
-        return callback()
+        yield kept
     except OSError as error:
-        if error.errno == errno.EPIPE:
+        if error.errno == errno.EPIPE:  # a closed pipe on the script's output ends it, as under BCC
             sys.exit()
         raise
-
-
-class SampleBuffer:
-    """A sample's bytes at an address, for callbacks that cast it.
-
-    Args:
-        data: the bytes.
-        room: bytes that may be read through the address; zero beyond the data.
-    """
-
-    def __init__(self, data: bytes, room: int = 0) -> None:
-        self.size = len(data)
-        self._array = ct.create_string_buffer(data, max(len(data), room, 1))
-        self.address = ct.addressof(self._array)
+    finally:
+        kept.busy = False
 
 
 class _Reader:
@@ -64,17 +88,20 @@ class _Reader:
         self.on_sample: SampleCallback = lambda cpu, data, size: None
         self.on_lost: LostCallback = report_lost
         self._waiting: deque[bytes] = deque()
+        self._buffer = SampleBuffer()
 
     def deliver(self) -> None:
         """Hand all samples to the callbacks; if one raises, those after it stay for the next time."""
         samples, lost = self.ring.take()
-        self._waiting.extend(samples)
-        if lost:
-            guarded(lambda: self.on_lost(lost))
-        room = self.table.event_size
-        while self._waiting:
-            buffer = SampleBuffer(self._waiting.popleft(), room)
-            guarded(lambda buffer=buffer: self.on_sample(self.cpu, buffer.address, buffer.size))  # type: ignore[misc]
+        waiting = self._waiting
+        waiting.extend(samples)
+        with sample_buffer(self._buffer) as buffer:
+            if lost:
+                self.on_lost(lost)
+            put, room, on_sample, cpu = buffer.put, self.table.event_size, self.on_sample, self.cpu
+            while waiting:
+                data = waiting.popleft()
+                on_sample(cpu, put(data, room), len(data))
 
 
 class PerfBuffers:

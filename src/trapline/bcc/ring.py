@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError
-from trapline.bcc.perf import SampleBuffer, guarded, load_event_class
+from trapline.bcc.perf import SampleBuffer, load_event_class, sample_buffer
 from trapline.bcc.table_base import TableBase
 from trapline.errors import TraplineError
 
@@ -27,15 +27,19 @@ class _Reader:
         self._callback = callback
         self._context = context
         self._waiting: deque[bytes] = deque()
+        self._buffer = SampleBuffer()
 
     def deliver(self) -> bool:
         """Hand all records to the callback; return ``False`` when it asked to stop.  What is left stays for later."""
-        self._waiting.extend(self.ring.take())
-        while self._waiting:
-            buffer = SampleBuffer(self._waiting.popleft(), self.table.event_size)
-            result = guarded(lambda buffer=buffer: self._callback(self._context, buffer.address, buffer.size))  # type: ignore[misc]
-            if result is not None and int(result) < 0:
-                return False
+        waiting = self._waiting
+        waiting.extend(self.ring.take())
+        with sample_buffer(self._buffer) as buffer:
+            put, room, callback, context = buffer.put, self.table.event_size, self._callback, self._context
+            while waiting:
+                data = waiting.popleft()
+                result = callback(context, put(data, room), len(data))
+                if result is not None and int(result) < 0:
+                    return False
         return True
 
 

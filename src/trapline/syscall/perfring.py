@@ -84,27 +84,37 @@ class PerfRing:
         """
         samples: list[bytes] = []
         lost = 0
-        for kind, _, body in self.records(limit):
+        data, places = self._take(limit)
+        length_of = _U32.unpack_from
+        for kind, _, at, _ in places:
             if kind == abi.PERF_RECORD_SAMPLE:
-                (length,) = _U32.unpack_from(body)
-                samples.append(body[4 : 4 + length])
+                (length,) = length_of(data, at)
+                samples.append(data[at + 4 : at + 4 + length])
             elif kind == abi.PERF_RECORD_LOST:
-                lost += _LOST.unpack_from(body)[1]
+                lost += _LOST.unpack_from(data, at)[1]
         return PerfBatch(samples, lost)
 
     def records(self, limit: int = 0) -> list[tuple[int, int, bytes]]:
         """Take (type, misc, body) of the records out of the ring, as `take` does."""
+        data, places = self._take(limit)
+        return [(kind, misc, data[at:end]) for kind, misc, at, end in places]
+
+    def _take(self, limit: int) -> tuple[bytes, list[tuple[int, int, int, int]]]:
+        """Take records out: a copy of them, and type, misc, start and end of the body of each."""
         self._check()
-        tail, head = self._tail.value, self._head.value
-        found: list[tuple[int, int, bytes]] = []
-        while tail < head and not (limit and len(found) >= limit):
-            kind, misc, size = abi.RECORD_HEADER.unpack(self._bytes(tail, abi.RECORD_HEADER.size))
-            if size < abi.RECORD_HEADER.size:
+        tail = self._tail.value
+        data = self._bytes(tail, self._head.value - tail)
+        places: list[tuple[int, int, int, int]] = []
+        header, skip = abi.RECORD_HEADER.unpack_from, abi.RECORD_HEADER.size
+        at, end = 0, len(data)
+        while at < end and not (limit and len(places) >= limit):
+            kind, misc, size = header(data, at)
+            if size < skip:
                 raise KernelError(f"perf ring on CPU {self.cpu} is corrupt: record of {size} bytes")
-            found.append((kind, misc, self._bytes(tail + abi.RECORD_HEADER.size, size - abi.RECORD_HEADER.size)))
-            tail += size
-        self._tail.value = tail
-        return found
+            places.append((kind, misc, at + skip, at + size))
+            at += size
+        self._tail.value = tail + at
+        return data, places
 
     def _bytes(self, position: int, size: int) -> bytes:
         start = position & (self.size - 1)
