@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 
 from tests.conformance import tool_workload
+from tests.harness.limits import scaled
 
 COMM = "bccwork"
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -170,6 +172,9 @@ def f2fs() -> None:
 
 def huge() -> None:
     """Ask for more huge pages than there is memory, so that the kernel reclaims pages and moves them together."""
+    # The kernel stops at a signal: if this process were killed in between, nobody would give the pages back.
+    signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, scaled(1.5))
     for count in ("100000", "0"):
         _write("/proc/sys/vm/nr_hugepages", count)
 
