@@ -2,6 +2,7 @@
 
 import ctypes as ct
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from trapline.bcc import BPF
+from trapline.bcc import (
+    BPF,
+    DEBUG_BPF,
+    DEBUG_BPF_REGISTER_STATE,
+    DEBUG_BTF,
+    DEBUG_LLVM_IR,
+    DEBUG_PREPROCESSOR,
+    DEBUG_SOURCE,
+)
 from trapline.bcc.failures import BccError
 
 COUNT = """
@@ -458,3 +467,31 @@ def test_verifier_rejection_points_at_the_source(capfd):
     place = next(index for index, line in enumerate(lines) if line.startswith("<text>:7:"))
     assert "may be null" in lines[place]
     assert lines[place + 1].strip() == "return *v;"
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        (DEBUG_LLVM_IR, r"define .*@\w+\(ptr"),
+        (DEBUG_BPF, r"call bpf_map_lookup_elem#1(.|\n)*processed \d+ insns"),
+        (DEBUG_PREPROCESSOR, r"u64 \*v = h\.lookup\(&k\);(.|\n)*helper map_lookup_elem"),
+        (DEBUG_SOURCE, r"; u64 \*v = h\.lookup\(&k\); // Line   5\n(.|\n)*call bpf_map_lookup_elem#1"),
+        (DEBUG_BPF_REGISTER_STATE, r"R0\w*=map_value(.|\n)*processed \d+ insns"),
+        (DEBUG_BTF, r"^$"),
+    ],
+)
+def test_debug_flags_print_what_they_are_for(flag, expected, capfd):
+    text = """
+    BPF_HASH(h, u32, u64);
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+    {
+        u32 k = 1;
+        u64 *v = h.lookup(&k);
+        if (v) (*v)++;
+        return 0;
+    }
+    """.replace("\n    BPF_HASH", "BPF_HASH")
+    with BPF(text=text, debug=flag):
+        said = capfd.readouterr()
+    assert said.out == ""
+    assert re.search(expected, said.err), said.err

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from trapline.bcc.constants import DEBUG_BPF, DEBUG_LLVM_IR, DEBUG_PREPROCESSOR, DEBUG_SOURCE
+from trapline.bcc.constants import DEBUG_LLVM_IR, DEBUG_PREPROCESSOR
 from trapline.bcc.failures import BccError, CompileError
 from trapline.bcc.names import Name, to_text
 from trapline.errors import SourceError
@@ -91,6 +91,9 @@ def compile_text(
 
     infos = published.infos() if published else {}
 
+    if dump is not None:
+        dump("source", source.text)
+
     def frontend() -> Described:
         from trapline.bcc.descriptions import encode_descriptions
         from trapline.frontends.bcc_c.compile import compile_c
@@ -137,10 +140,8 @@ def stage_printer(debug: int) -> Callable[[str, str], None] | None:
     wanted: set[str] = set()
     if debug & DEBUG_LLVM_IR:
         wanted.add("codegen-opt")
-    if debug & (DEBUG_BPF | DEBUG_SOURCE):
-        wanted.add("dis")
-    if debug & DEBUG_PREPROCESSOR:
-        wanted.add("ir")
+    if debug & DEBUG_PREPROCESSOR:  # BCC's rewriter writes C; here, what it does is done in the IR
+        wanted.update(("source", "ir"))
     if not wanted:
         return None
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trapline.bcc.constants import DEBUG_BPF, PROGRAM_TYPES
+from trapline.bcc.constants import DEBUG_BPF, DEBUG_BPF_REGISTER_STATE, DEBUG_SOURCE, PROGRAM_TYPES
 from trapline.bcc.failures import BccError, LoadError
 from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.errors import PrivilegeError, TraplineError, VerifierError
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class ProgramSource(Protocol):
     """Loads single functions of a compiled object; `trapline.engine.dynamic.DynamicObject` does."""
 
-    def load(self, name: str, type: str, expected_attach: str = "", target: str = "") -> DynamicProgram:
+    def load(
+        self, name: str, type: str, expected_attach: str = "", target: str = "", *, log_level: int = 0
+    ) -> DynamicProgram:
         """Load function `name` as a program of `type`, for `target` (``[module:]function``) if it is typed by it."""
 
     def bytecode(self, name: str) -> bytes:
@@ -29,6 +31,9 @@ class ProgramSource(Protocol):
 
     def disassemble(self, name: str) -> str:
         """Return a function's instructions as text."""
+
+    def disassemble_with_source(self, name: str) -> str:
+        """Return them below the lines of the source that they come from."""
 
 
 class Function:
@@ -68,7 +73,10 @@ class Programs:
         self._owner = owner
         self._source = source
         self._infos = infos
-        self._debug = debug
+        self._log_level = 2 if debug & DEBUG_BPF_REGISTER_STATE else 1 if debug & DEBUG_BPF else 0
+        if debug & DEBUG_SOURCE:
+            for name in infos:
+                print(source.disassemble_with_source(name), file=sys.stderr)
         self.loaded: dict[bytes, Function] = {}
 
     @property
@@ -110,7 +118,7 @@ class Programs:
             expected_attach = expected_attach or info.expected_attach  # its name says what it is for
             target = f"{attach.module}:{attach.event}" if attach.module else attach.event
         try:
-            program = self._source.load(info.name, spelled, expected_attach, target)
+            program = self._source.load(info.name, spelled, expected_attach, target, log_level=self._log_level)
         except PrivilegeError as error:
             raise LoadError(f"Need super-user privileges to run: {error.message}", hint=error.hint) from error
         except VerifierError as error:
@@ -120,8 +128,8 @@ class Programs:
             raise LoadError(f"Failed to load BPF program {key!r}: {error}") from error
         except TraplineError as error:
             raise LoadError(f"Failed to load BPF program {key!r}: {error.message}", hint=error.hint) from error
-        if self._debug & DEBUG_BPF:
-            print(self._source.disassemble(info.name), file=sys.stderr)
+        if self._log_level:
+            print(f"{self._source.disassemble(info.name)}\n{program.log.rstrip()}", file=sys.stderr)
         function = Function(self._owner, info.name, program)
         self.loaded[key] = function
         return function

@@ -150,6 +150,7 @@ class DynamicProgram:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.name = program.name
+        self.log = program.log
 
     @property
     def fd(self) -> int:
@@ -214,7 +215,9 @@ class DynamicObject:
             raise ValueError(f"there is no program {name!r}")
         return found
 
-    def load(self, name: str, type: str, expected_attach: str = "", target: str = "") -> DynamicProgram:
+    def load(
+        self, name: str, type: str, expected_attach: str = "", target: str = "", *, log_level: int = 0
+    ) -> DynamicProgram:
         """Load a program; each call makes a new one.
 
         Args:
@@ -222,6 +225,7 @@ class DynamicObject:
             type: the program type, in the kernel's spelling without prefix.
             expected_attach: the attach type that goes with it, if any.
             target: ``[module:]function`` that a TRACING or LSM program is for.
+            log_level: 1 keeps the verifier's log in the program, 2 with the state at each instruction; 0 keeps none.
 
         Raises:
             VerifierError: the kernel refuses it.
@@ -232,7 +236,7 @@ class DynamicObject:
             spec = replace(spec, attach_points=(_typed_point(expected_attach, target),))
         try:
             borrowed = {name: found.fileno() for name, found in self._borrowed.items()}
-            return DynamicProgram(self._loaded.load_program(spec, map_fds=borrowed))
+            return DynamicProgram(self._loaded.load_program(spec, log_level=log_level, map_fds=borrowed))
         except VerifierError as error:
             # The kernel half knows character offsets; the text that they belong to is here.
             if isinstance(error.span, tuple):
@@ -248,6 +252,24 @@ class DynamicObject:
         from trapline.abi.disassemble import disassemble
 
         return "\n".join(disassemble(self.bytecode(name)))
+
+    def disassemble_with_source(self, name: str) -> str:
+        """Return a function's instructions as text, below the lines of the source that they come from."""
+        from trapline.abi.disassemble import disassemble
+
+        program = self._program(name)
+        source = Source(self.spec.source_name, self.spec.source_text)
+        line_at = {first: source.position(start)[0] for first, start, _ in program.spans}
+        text = self.spec.source_text.splitlines()
+        names = {reference.index: reference.map for reference in program.map_refs}
+        lines, shown = [f"{name}:"], 0
+        for instruction in disassemble(program.instructions, names):
+            line = line_at.get(int(instruction.partition(":")[0]), shown)
+            if line != shown:
+                shown = line
+                lines.append(f"; {text[line - 1].strip()} // Line {line:3d}")
+            lines.append(instruction)
+        return "\n".join(lines)
 
     # -- attaching
 

@@ -22,7 +22,7 @@ class FakeSource:
         self.error = error
         self.loads = []
 
-    def load(self, name, type, expected_attach="", target=""):
+    def load(self, name, type, expected_attach="", target="", *, log_level=0):
         if self.error:
             raise self.error
         self.loads.append((name, type, expected_attach, target))
