@@ -39,6 +39,7 @@ _MOMENT = 0.02  # seconds after which a store of another CPU has certainly arriv
 _FAST = 0.0005  # records that come in less than so many seconds flow: they are left to gather
 _LINGER = 0.001  # for so many seconds
 _GATHER = 64 << 10  # unless there are so many bytes already
+_FASTEST = 256 << 20  # bytes per second at which a ring may fill meanwhile
 _MUCH = 4 << 10  # bytes in the ring from which on the native reader is faster than handlers
 _FEW = 16  # records that the native reader must show at a time to be worth its call
 _STRIKES = 64  # if it showed fewer so many times in a row
@@ -49,6 +50,9 @@ _CHUNKS = 32  # chunks between looks at other descriptors while records come
 
 class Ring(Protocol):
     """The consumer's side of a ring buffer; `trapline.syscall.ringbuf.RingBuffer` is the real one."""
+
+    size: int
+    """Bytes of records that it holds."""
 
     @property
     def producer_position(self) -> int:
@@ -124,6 +128,9 @@ class EventLoop:
         self._lost_any = False
         self._flag = wake_flag
         self._flowing = False
+        # A small ring would be full before we come back.
+        self._gather = _GATHER if ring is None else min(_GATHER, ring.size // 8)
+        self._linger = _LINGER if ring is None else min(_LINGER, ring.size / _FASTEST)
         self._poller = Poller()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poller.add(self._wake, "wake")
@@ -195,9 +202,9 @@ class EventLoop:
             return False
         if handled:
             self._chunks += 1
-            if self._flowing and timeout != 0.0 and self.position - position < _GATHER:
+            if self._flowing and timeout != 0.0 and self.position - position < self._gather:
                 self._output.flush()
-                time.sleep(_LINGER)
+                time.sleep(self._linger)
             elif self._chunks % _CHUNKS:
                 return True
             self._look(0.0)
@@ -350,14 +357,14 @@ class EventLoop:
             return
         if self._flowing:  # a moment ago records came faster than we could have fallen asleep
             self._flowing = False
-            time.sleep(_LINGER)
+            time.sleep(self._linger)
             self._look(0.0)
             return
         flag.set(True)
         if ring.producer_position != ring.consumer_position:
             # It came just now; or it is being written by a program that was interrupted.
             flag.set(False)
-            time.sleep(_LINGER / 10)
+            time.sleep(self._linger / 10)
             return
         began = time.monotonic()
         # A program on another CPU may not have seen the flag although it reserved its record after our look: both

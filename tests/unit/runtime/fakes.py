@@ -73,6 +73,7 @@ class FakeRing:
         self.producer_position = 0
         self.consumer_position = 0
         self.busy = False
+        self.size = 1 << 20
 
     def put(self, record: bytes) -> None:
         self.waiting.append(record)
