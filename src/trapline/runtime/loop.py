@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from trapline.errors import DecodeError
+from trapline.errors import DecodeError, KernelError
 from trapline.ir.spec import FAULTS, LOST, SHORT_HEADER, ObjectSpec
 from trapline.runtime.handlers import Context, Handler, Locate, make_handlers
 from trapline.runtime.losses import Faults, LostEvents
@@ -267,7 +267,7 @@ class EventLoop:
     def _process_natively(self, native: NativeReader) -> int:
         try:
             status, handled, text = native.read()
-        except OSError:  # generated code may not run here
+        except (OSError, KernelError):  # the system lets nobody run code that is not in a file
             self._native, self._may_be_native = None, False
             return self.process()
         if text:

@@ -21,7 +21,7 @@ class MachineCode:
         entry: where in them the function begins; it takes an address and returns an integer.
 
     Raises:
-        OSError: the system lets nobody run code that is not in a file (``vm.memfd_noexec``, SELinux).
+        OSError, KernelError: the system lets nobody run code that is not in a file (``vm.memfd_noexec``, SELinux).
     """
 
     def __init__(self, code: bytes, entry: int = 0) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.runtime.fakes import NAMER
 
 from trapline.codegen.jit import compile_position_independent
-from trapline.errors import DecodeError
+from trapline.errors import DecodeError, KernelError
 from trapline.ir import spec as s
 from trapline.ir import values as v
 from trapline.runtime.loop import EventLoop
@@ -302,6 +302,20 @@ def test_more_text_than_fits_in_one_call() -> None:
         ring.put(header() + struct.pack("<Q", number))
     text, _ = run([event], ring, native=True)
     assert text == "".join(f"{number:>1000}\n" for number in range(2000))
+
+
+@pytest.mark.parametrize("error", [PermissionError(1, "no"), KernelError("cannot map code", errno=13)])
+def test_where_code_may_not_run_the_handlers_do_it(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(code: bytes, entry: int = 0) -> object:
+        raise error
+
+    monkeypatch.setattr("trapline.runtime.native.drain.MachineCode", refuse)
+    event = s.PrintfEvent("%d\n", (s.Field(8, v.IntV(8)),), 16)
+    ring = MemoryRing()
+    for number in range(400):
+        ring.put(header() + struct.pack("<Q", number))
+    text, _ = run([event], ring, native=True)
+    assert text.split() == [str(number) for number in range(400)]
 
 
 def test_only_what_it_can_show_is_planned() -> None:

@@ -57,7 +57,7 @@ class NativeReader:
             `tables.DONE`, `FULL` or `PYTHON`; how many records were taken out; their text.
 
         Raises:
-            OSError: the system does not let us run generated code.
+            OSError, KernelError: the system does not let us run such code; nothing was taken out.
         """
         if self._machine_code is None:
             self._start()
