@@ -16,11 +16,12 @@ from pathlib import Path
 from tools.develop.environment import mount_filesystems
 
 from bench.bench import Bench, Flood
+from bench.limits import Limit, limits
 from bench.measure import Comparison
 from bench.report import write_report
 
 HERE = Path(__file__).parent
-HOST = ("walls", "memory", "cost", "loss")
+HOST = ("walls", "memory", "cost", "loss", "limits")
 GUEST = ("guest-walls", "attach")
 
 
@@ -39,11 +40,16 @@ def main() -> int:
     mount_filesystems()  # the peer needs tracefs for all it does
     comparisons: list[Comparison] = []
     floods: list[Flood] = []
+    bounds: list[Limit] = []
     ours, peer = [str(Path(sys.executable).parent / "trapline")], [str(HERE / "peer.sh")]
     with tempfile.TemporaryDirectory(prefix="trapline-bench-") as directory:
         bench = Bench(ours, peer, Path(directory), pairs=1 if options.quick else options.pairs, quick=options.quick)
         for name in names:
-            if name == "loss":
+            if name == "limits":
+                bounds = limits()
+                for limit in bounds:
+                    print(limit.line(), flush=True)
+            elif name == "loss":
                 for flood in bench.floods():
                     print(flood.line(), flush=True)
                     floods.append(flood)
@@ -57,7 +63,7 @@ def main() -> int:
     if geometric:
         print(f"cost per event: geometric mean of the ratios {statistics.geometric_mean(geometric):.2f}")
     if options.write:
-        write_report(HERE / "RESULTS.md", comparisons, floods, options.kernel)
+        write_report(HERE / "RESULTS.md", comparisons, floods, bounds, options.kernel)
     return 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.bench import Flood
+from bench.limits import Limit
 from bench.measure import Comparison
 
 _HEAD = """\
@@ -32,9 +33,19 @@ One thread does nothing but the traced call, the output goes to a file.
 | what | program | calls | printed | reported lost | neither | ns per call |
 |---|---|---|---|---|---|---|
 """
+_LIMITS = """
+## What is left
+
+The least that a tracer in Python can need here, and what it bounds:
+
+| what | figure | bounds |
+|---|---|---|
+"""
 
 
-def write_report(path: Path, comparisons: Sequence[Comparison], floods: Sequence[Flood], guest: str) -> None:
+def write_report(
+    path: Path, comparisons: Sequence[Comparison], floods: Sequence[Flood], bounds: Sequence[Limit], guest: str
+) -> None:
     """Write the results as a page."""
     text = _HEAD.format(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -58,6 +69,10 @@ def write_report(path: Path, comparisons: Sequence[Comparison], floods: Sequence
         for program, (printed, lost, ns) in (("trapline", flood.ours), ("bpftrace", flood.peer)):
             neither = max(0, flood.calls - printed - lost)  # others may call it, too
             text += f"| {flood.name} | {program} | {flood.calls} | {printed} | {lost} | {neither} | {ns:.0f} |\n"
+    if bounds:
+        text += _LIMITS
+    for limit in bounds:
+        text += f"| {limit.name} | {limit.figure:.3g} {limit.unit} | {limit.bounds} |\n"
     path.write_text(text)
 
 
