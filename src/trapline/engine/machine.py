@@ -7,19 +7,18 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from trapline.abi.perf import PerfEventAttr
-from trapline.btf.types import Enum, Enum64, Struct, Union
-from trapline.engine.user_symbols import make_user_symbols, read_file_functions
 from trapline.errors import NoSuchProbeError
-from trapline.runtime.symbols import KernelSymbols, Symbol, SymbolTable, UserSymbols
 from trapline.syscall.binaries import mapped_binaries, process_root
 from trapline.syscall.perf import open_perf_event
 from trapline.syscall.perfring import PerfRing
 from trapline.syscall.process import read_memory_maps
 from trapline.syscall.tracefs import tracefs_path
 
+# Symbols and types are imported where they are asked for: a small script waits longest for imports.
 if TYPE_CHECKING:
     from trapline.engine.user_probes import UserProbe
     from trapline.kernel.target import LiveTarget
+    from trapline.runtime.symbols import KernelSymbols, Symbol, SymbolTable, UserSymbols
     from trapline.syscall.fd import Fd
 
 
@@ -83,6 +82,8 @@ class Machine:
         Raises:
             FeatureMissingError: the kernel has no BTF.
         """
+        from trapline.btf.types import Struct, Union
+
         btf = self.target.btf
         number = btf.find(struct, Struct, Union)
         return None if number is None else btf.field(number, field) is not None
@@ -93,6 +94,8 @@ class Machine:
         Raises:
             FeatureMissingError: the kernel has no BTF.
         """
+        from trapline.btf.types import Enum, Enum64
+
         btf = self.target.btf
         number = btf.find(enum, Enum, Enum64)
         if number is None:
@@ -109,6 +112,8 @@ class Machine:
 
     @cached_property
     def _kernel_symbols(self) -> KernelSymbols:
+        from trapline.runtime.symbols import KernelSymbols
+
         return KernelSymbols(lambda: self.target.symbols)
 
     def kernel_symbol(self, address: int) -> Symbol | None:
@@ -117,6 +122,8 @@ class Machine:
 
     @cached_property
     def _user_symbols(self) -> UserSymbols:
+        from trapline.engine.user_symbols import make_user_symbols
+
         return make_user_symbols(lambda: self.target.user_files, {"cpp_demangle": False, "show_debug_info": False})
 
     def user_symbol(self, address: int, pid: int) -> Symbol | None:
@@ -167,6 +174,8 @@ class Machine:
         Returns:
             ``None`` for a file that is not known; a symbol without name where no function is.
         """
+        from trapline.runtime.symbols import Symbol, SymbolTable
+
         if build_id not in self._build_ids and pid > 0:
             for mapped in mapped_binaries([pid]):
                 self.add_build_id(mapped)
@@ -209,6 +218,8 @@ class Machine:
 
         Those of its separate debug file too, if it is stripped.
         """
+        from trapline.engine.user_symbols import read_file_functions
+
         return read_file_functions(self.target.user_files, path)
 
     def symbol_address(self, path: str, name: str, types: int = 0) -> int | None:
