@@ -28,7 +28,7 @@ MIRROR = os.environ.get("TRAPLINE_DEBIAN_MIRROR", "http://deb.debian.org/debian"
 
 _GUEST_PACKAGES = ("qemu-system-x86", "busybox-static", "zstd", "kmod")
 _KERNEL_PACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
-_TEST_PACKAGES = ("bpftool", "debootstrap", "procps", "binutils", "linux-libc-dev")
+_TEST_PACKAGES = ("bpftool", "debootstrap", "procps", "binutils", "linux-libc-dev", "iproute2")
 _PEER_PACKAGES = ("bpftrace", "python3-bpfcc")
 # A frozen mirror serves indexes that have run out; the signatures are still checked.
 _SNAPSHOT = ("-o", "Acquire::Check-Valid-Until=false")
