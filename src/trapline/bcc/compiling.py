@@ -123,10 +123,12 @@ def compile_text(
 
 def depends_on_files(text: str, cflags: Sequence[str]) -> bool:
     """Return whether compiling a text may read files: headers that are not the kernel's, which are all known."""
-    from trapline.frontends.bcc_c.scan import virtual_includes
+    mentioned = len(_READS.findall(text))
+    if mentioned:
+        from trapline.frontends.bcc_c.scan import virtual_includes
 
-    reads = len(_READS.findall(text)) > len(virtual_includes(text))
-    return reads or any(flag.startswith(("-I", "-i", "-F", "--", "@")) for flag in cflags)
+        mentioned -= len(virtual_includes(text))
+    return mentioned > 0 or any(flag.startswith(("-I", "-i", "-F", "--", "@")) for flag in cflags)
 
 
 def report_failure(source: Source, error: SourceError) -> CompileError:

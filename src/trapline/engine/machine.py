@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from trapline.abi.perf import PerfEventAttr
 from trapline.errors import NoSuchProbeError
-from trapline.syscall.binaries import mapped_binaries, process_root
 from trapline.syscall.perf import open_perf_event
 from trapline.syscall.perfring import PerfRing
 from trapline.syscall.process import read_memory_maps
@@ -142,6 +141,8 @@ class Machine:
             module: the file's path; empty for any file of the process.
             pid: the process.
         """
+        from trapline.syscall.binaries import process_root
+
         root = process_root(pid)
         for mapping in read_memory_maps(pid):
             if not mapping.executable or mapping.path[:1] != "/" or (module and mapping.path != module):
@@ -175,6 +176,7 @@ class Machine:
             ``None`` for a file that is not known; a symbol without name where no function is.
         """
         from trapline.runtime.symbols import Symbol, SymbolTable
+        from trapline.syscall.binaries import mapped_binaries
 
         if build_id not in self._build_ids and pid > 0:
             for mapped in mapped_binaries([pid]):
@@ -200,6 +202,8 @@ class Machine:
 
     def process_probes(self, pid: int) -> Sequence[UserProbe]:
         """Return the USDT probes of all files that a process has mapped as code."""
+        from trapline.syscall.binaries import mapped_binaries
+
         return self._probes(mapped_binaries([pid]))
 
     def file_probes(self, path: str) -> Sequence[UserProbe]:

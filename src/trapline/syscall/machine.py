@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import glob
-import gzip
 import os
 import resource
 import stat
@@ -114,6 +113,8 @@ def kernel_config() -> dict[str, str] | None:
     for path in ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config"):
         try:
             if path.endswith(".gz"):
+                import gzip  # few kernels keep their configuration compressed in /proc, and fewer programs ask
+
                 with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
                     return parse_kernel_config(file.read())
             with open(path, encoding="utf-8", errors="replace") as file:
