@@ -8,10 +8,13 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.bench import Flood
-from bench.limits import Limit
 from bench.measure import Comparison
+
+if TYPE_CHECKING:
+    from bench.limits import Limit
 
 _HEAD = """\
 # Results of the benchmarks
