@@ -18,6 +18,21 @@ from trapline.runtime.native.drain import NativeReader
 pytestmark = pytest.mark.limit(60)
 
 
+def start_flood(calls: int, output: Path) -> threading.Thread:
+    """Call getppid(2) so often, from a thread, when the program whose output goes there is attached; then end it."""
+
+    def call() -> None:
+        while not any("ttached" in file.read_text() for file in output.iterdir()):
+            time.sleep(0.01)
+        for _ in range(calls):
+            os.getppid()
+        os.kill(os.getpid(), 2)
+
+    worker = threading.Thread(target=call)
+    worker.start()
+    return worker
+
+
 @pytest.mark.needs("kprobes")
 def test_a_probe_on_what_another_probes_program_calls(tmp_path: Path) -> None:
     # The first one's program calls the helper that the second one probes: kprobes do not nest.
@@ -82,16 +97,7 @@ def test_a_full_ring_is_told_with_its_probe_on_stderr(tmp_path: Path) -> None:
         kprobe:__x64_sys_getppid /pid == {ME}/ {{ @ = count(); printf("%s %s\\n", comm, kstack) }}
         self:signal:SIGUSR1 {{ exit() }}
     """
-
-    def call() -> None:
-        while not Path(tmp_path / "stderr").exists() or "Attached" not in Path(tmp_path / "stderr").read_text():
-            time.sleep(0.01)
-        for _ in range(calls):
-            os.getppid()
-        os.kill(os.getpid(), 2)
-
-    worker = threading.Thread(target=call)
-    worker.start()
+    worker = start_flood(calls, tmp_path)
     done = run_command_line(["-e", program], tmp_path)
     worker.join(30)
     assert done.code == 0, done.stderr
@@ -123,16 +129,7 @@ def test_every_event_of_a_flood_is_printed_or_counted_as_lost(
         return batches[-1]
 
     monkeypatch.setattr(NativeReader, "read", counted)
-
-    def call() -> None:
-        while not any("ttached" in file.read_text() for file in tmp_path.iterdir()):
-            time.sleep(0.01)
-        for _ in range(calls):
-            os.getppid()
-        os.kill(os.getpid(), 2)
-
-    worker = threading.Thread(target=call)
-    worker.start()
+    worker = start_flood(calls, tmp_path)
     done = run_command_line([*options, "-e", program], tmp_path)
     worker.join(30)
     assert done.code == 0, done.stderr
