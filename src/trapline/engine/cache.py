@@ -1,8 +1,9 @@
 """The compile cache: object specs on disk, keyed by all that they depend on.
 
-The directory is 0700 and must belong to the user; files are written under a temporary name and renamed, start with the
-digest of their contents, and anything that does not check out is as if it were not there.  The cache never makes a run
-fail: what cannot be read is compiled, what cannot be written is not kept.
+The directory is 0700 and must belong to the user, and nobody else may be able to put another in its place; files are
+written under a temporary name and renamed, start with the digest of their key and contents, and anything that does not
+check out is as if it were not there.  The cache never makes a run fail: what cannot be read is compiled, what cannot be
+written is not kept.
 """
 
 from __future__ import annotations
@@ -49,16 +50,11 @@ class Cache:
         """Return the blob stored under `key`, or ``None``."""
         if self.directory is None or not self._safe(self.directory):
             return None
-        try:
-            with open(self._path(key), "rb") as file:
-                info = os.fstat(file.fileno())
-                if info.st_uid != os.geteuid() or not stat.S_ISREG(info.st_mode):
-                    return None
-                content = file.read()
-        except OSError:
+        content = _read_own_file(self._path(key))
+        if content is None:
             return None
         digest, blob = content[:_DIGEST], content[_DIGEST:]
-        return blob if hashlib.sha256(blob).digest() == digest else None
+        return blob if _seal(key, blob) == digest else None
 
     def put(self, key: str, blob: bytes) -> None:
         """Store `blob` under `key`."""
@@ -67,7 +63,11 @@ class Cache:
         import secrets
 
         with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(self.directory), exist_ok=True)
+            parent = os.path.dirname(self.directory) or "."
+            # Before anything is made: a directory of root's in a user's home would be in the user's way.
+            if not _is_safe_parent(parent):
+                return
+            os.makedirs(parent, 0o700, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.directory, 0o700)
             if not self._safe(self.directory):
@@ -76,28 +76,27 @@ class Cache:
             handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(blob).digest() + blob)
+                    file.write(_seal(key, blob))
+                    file.write(blob)
                 os.replace(name, self._path(key))
-            except OSError:
+            except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(name)
                 raise
             self._trim()
 
     def _path(self, key: str) -> str:
-        return f"{self.directory}/{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}"
+        return f"{self.directory}/{_digest(key).hex()}"
 
     @staticmethod
     def _safe(directory: str) -> bool:
         """Whether the directory is ours alone, and nobody else can put another in its place."""
         try:
             info = os.lstat(directory)
-            parent = os.stat(os.path.dirname(directory) or ".")
         except OSError:
             return False
         ours = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077
-        open_parent = parent.st_mode & 0o022 and not parent.st_mode & stat.S_ISVTX
-        return ours and not open_parent and parent.st_uid in (0, os.geteuid())
+        return ours and _is_safe_parent(os.path.dirname(directory) or ".")
 
     def _trim(self) -> None:
         assert self.directory is not None
@@ -106,3 +105,53 @@ class Cache:
             files.sort(key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)
             for entry in files[: len(files) - _LIMIT]:
                 os.unlink(entry.path)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _seal(key: str, blob: bytes) -> bytes:
+    """Return what a file starts with: it ties the contents to the key, so that no file is taken for another."""
+    seal = hashlib.sha256(_digest(key))
+    seal.update(blob)
+    return seal.digest()
+
+
+def _is_safe_parent(parent: str) -> bool:
+    """Whether only root and we can rename what is in a directory, and the directories above it."""
+    users = (0, os.geteuid())
+    path = os.path.realpath(parent)
+    while True:
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            path = os.path.dirname(path)
+            continue
+        except OSError:
+            return False
+        # In a sticky directory (/tmp) nobody can rename what is another's.
+        if info.st_uid not in users or (info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX):
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
+
+
+def _read_own_file(path: str) -> bytes | None:
+    """Return the contents of a regular file that is ours and that nobody else may write; ``None`` of anything else."""
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        info = os.fstat(handle)
+        if info.st_uid != os.geteuid() or not stat.S_ISREG(info.st_mode) or info.st_mode & 0o022:
+            return None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    except OSError:
+        return None
+    finally:
+        os.close(handle)

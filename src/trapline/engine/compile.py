@@ -155,7 +155,7 @@ def _decode(blob: bytes, source: Source) -> Compiled | None:
             for message, chain, hints in head["warnings"]
         )
         return Compiled(found, warnings)
-    except (DecodeError, ValueError, TypeError, KeyError):
+    except (DecodeError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from trapline.abi.arch import Arch
 from trapline.abi.tracepoint import TracepointFormat
-from trapline.errors import FeatureMissingError, NoSuchProbeError
+from trapline.errors import DecodeError, FeatureMissingError, NoSuchProbeError
 from trapline.syscall import machine, privilege
 from trapline.syscall.kallsyms import SymbolTable, read_kallsyms
 from trapline.syscall.libc import host_arch
-from trapline.syscall.tracefs import read_event_format
+from trapline.syscall.tracefs import read_dynamic_events, read_event_format
 
 if TYPE_CHECKING:
     from trapline.btf import Btf
@@ -78,7 +79,7 @@ class LiveTarget:
 
     @cached_property
     def identity(self) -> str:
-        """A digest of what a compiled program may depend on: kernel build, boot, loaded modules, privileges."""
+        """A digest of what a compiled program may depend on: kernel build, boot, modules, events, privileges."""
         names = os.uname()
         modules = sorted((m.name, m.size, m.address) for m in machine.loaded_modules())
         parts = (
@@ -87,6 +88,7 @@ class LiveTarget:
             names.version,
             machine.boot_id(),
             modules,
+            read_dynamic_events(),
             len(machine.possible_cpus()),
             self.page_size,
             self.pid_namespace,
@@ -166,10 +168,15 @@ class LiveTarget:
     def _indexed(self, data: bytes, name: str, base: Btf | None) -> Btf:
         from trapline.btf import Btf
 
-        key = hashlib.sha256(f"{os.uname().version} {len(data)}".encode() + data[:64] + data[-4096:]).hexdigest()[:32]
+        # The notes hold the build id of the kernel, types included.
+        build = f"{os.uname().version} {machine.kernel_notes().hex()} {len(data)}".encode()
+        key = hashlib.sha256(build + data[:64] + data[-4096:]).hexdigest()[:32]
         index = self._load_index(key) if self._load_index else None
-        btf = Btf(data, base=base, name=name, index=index)
-        if index is None and self._save_index:
+        if index is not None:
+            with contextlib.suppress(DecodeError):  # of other types, or in the form of another version of ours
+                return Btf(data, base=base, name=name, index=index)
+        btf = Btf(data, base=base, name=name)
+        if self._save_index:
             self._unsaved = (key, btf)
         return btf
 
@@ -251,6 +258,7 @@ class LiveTarget:
         from trapline.kernel.bpf_functions import list_bpf_functions
         from trapline.kernel.patterns import compile_pattern
 
+        self.volatile = True  # they come and go
         wanted, matches = compile_pattern(program).match, compile_pattern(name).match
         return sorted(row for row in list_bpf_functions() if wanted(str(row[0])) and matches(row[1]))
 

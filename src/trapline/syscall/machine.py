@@ -106,6 +106,15 @@ def boot_id() -> str:
         return ""
 
 
+def kernel_notes() -> bytes:
+    """Return the ELF notes of the running kernel, its build id among them; nothing where they are hidden."""
+    try:
+        with open("/sys/kernel/notes", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 @functools.cache
 def kernel_config() -> dict[str, str] | None:
     """Return the kernel's build configuration (``CONFIG_X`` → ``y``, ``m``, number …); ``None`` when not available."""

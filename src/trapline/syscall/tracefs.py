@@ -62,6 +62,17 @@ def _read(name: str) -> str:
         raise PrivilegeError(f"cannot read {path}", hint="run as root") from None
 
 
+def read_dynamic_events() -> str:
+    """Return the events that were made by hand (``p:kprobes/mine do_nanosleep``), a line each; nothing if unknown.
+
+    Needs Linux 5.0.
+    """
+    try:
+        return _read("dynamic_events")
+    except (TargetError, OSError):
+        return ""
+
+
 def read_filter_functions(path: str = "") -> list[tuple[str, str]]:
     """Return the (function, module) that ftrace can trace; the module is empty for the kernel proper.
 

@@ -94,3 +94,77 @@ def test_a_disabled_cache_keeps_nothing() -> None:
 
 def test_an_unwritable_place_is_no_error() -> None:
     Cache("/proc/trapline-no-such/cache").put("key", b"blob")
+
+
+def test_an_entry_that_is_no_file_of_ours_is_not_used(directory: Path) -> None:
+    cache = Cache(str(directory))
+    cache.put("key", b"blob")
+    path = stored(directory)
+    good = directory.parent / "good"
+    path.rename(good)
+    path.symlink_to(good)
+    assert cache.get("key") is None
+    path.unlink()
+    os.mkfifo(path)  # nobody writes: opening it must not wait
+    assert cache.get("key") is None
+    path.unlink()
+    path.mkdir()
+    assert cache.get("key") is None
+    cache.put("key", b"blob")
+    assert [entry.name for entry in directory.iterdir()] == [path.name]  # no temporary file stays
+    path.rmdir()
+    good.rename(path)
+    assert cache.get("key") == b"blob"
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_may_write_is_not_used(directory: Path, mode: int) -> None:
+    cache = Cache(str(directory))
+    cache.put("key", b"blob")
+    stored(directory).chmod(mode)
+    assert cache.get("key") is None
+    cache.put("key", b"blob")
+    assert cache.get("key") == b"blob"
+
+
+def test_a_directory_far_below_a_world_writable_one_is_not_used(tmp_path: Path) -> None:
+    directory = tmp_path / "open" / "mine" / "cache"
+    directory.parent.mkdir(parents=True)
+    cache = Cache(str(directory))
+    cache.put("key", b"blob")
+    assert cache.get("key") == b"blob"
+    (tmp_path / "open").chmod(0o777)
+    assert cache.get("key") is None
+    (tmp_path / "open").chmod(0o1777)  # as /tmp: nobody can rename what is another's
+    assert cache.get("key") == b"blob"
+
+
+def test_nothing_is_made_in_a_place_that_is_not_safe(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    Cache(str(tmp_path / "home" / "cache")).put("key", b"blob")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_a_directory_is_not_used(directory: Path) -> None:
+    cache = Cache(str(directory))
+    cache.put("key", b"blob")
+    directory.rename(directory.parent / "elsewhere")
+    directory.symlink_to(directory.parent / "elsewhere")
+    assert cache.get("key") is None
+    cache.put("other", b"blob")
+    assert len(list((directory.parent / "elsewhere").iterdir())) == 1
+
+
+def test_a_relative_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = Cache("cache")
+    cache.put("key", b"blob")
+    assert cache.get("key") == b"blob"
+
+
+def test_files_of_killed_writers_are_no_obstacle(directory: Path) -> None:
+    cache = Cache(str(directory))
+    cache.put("key", b"blob")
+    (directory / ".new-1-0123456789abcdef").write_bytes(b"half")
+    cache.put("other", b"x")
+    assert (cache.get("key"), cache.get("other")) == (b"blob", b"x")
