@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from trapline.abi.assembler import R0, R1, R2, R3, R4, R5, R6, R7, R10, Assemble
 from trapline.errors import ClosedError
 from trapline.ir.spec import MapRef, MapSpec, ObjectProgram, ObjectSpec
 from trapline.kernel.object import LoadedObject, load_object
+from trapline.syscall.alike import Run
 from trapline.syscall.perfring import PerfRing
 from trapline.syscall.poll import Poller
 
@@ -98,6 +100,46 @@ def test_discarded_records_are_skipped() -> None:
         assert not ring.pending()
 
 
+def _in_runs(data: bytes, runs: Sequence[Run]) -> list[bytes]:
+    return [data[o + i * step : o + i * step + length] for o, step, number, length in runs for i in range(number)]
+
+
+# How often each program runs, in turn: runs of one size, single records, discarded ones between.
+_MIXED = ((0, 100), (1, 3), (0, 1), (1, 1), (2, 2), (0, 40), (2, 1), (0, 60), (1, 200), (0, 1))
+
+
+def test_batches_are_what_is_taken_at_once() -> None:
+    def fill() -> None:
+        for program, times in _MIXED:
+            for _ in range(times):
+                loaded.programs[f"p{program}"].run()
+
+    ring_bytes = 1 << 19
+    spec = MapSpec(".ring", "RINGBUF", 0, 0, ring_bytes)
+    with _load(_counting(40), _counting(1001), _discarding(), ring=spec) as loaded:
+        with loaded.maps[".ring"].open_ring() as ring:
+            for _ in range(3):
+                start = ring.producer_position
+                fill()
+                found = [raw for batch in ring.batches() for raw in _in_runs(*batch)]
+                assert not ring.pending() and [len(raw) for raw in found] == [
+                    (40, 1001)[program] for program, times in _MIXED if program < 2 for _ in range(times)
+                ]
+                positions = [struct.unpack_from("<Q", raw)[0] for raw in found]
+                assert positions[0] == start and positions == sorted(set(positions))
+                fill()
+                limited: list[bytes] = []
+                while chunk := list(ring.records(limit=57)):
+                    assert len(chunk) <= 57
+                    limited += chunk
+                assert [len(raw) for raw in limited] == [len(raw) for raw in found]
+            fill()
+            batches = ring.batches()
+            data, runs = next(batches)
+            assert data[-4096:] == bytes(4096) and len(runs) < 50 < len(found)
+        assert list(batches) == []  # closed meanwhile
+
+
 def test_waiting_readers_are_woken() -> None:
     with (
         _load(record_code(1), ring=MapSpec(".ring", "RINGBUF", 0, 0, PAGE)) as loaded,
@@ -154,6 +196,46 @@ def test_perf_rings_deliver_samples_across_the_wrap(size: int) -> None:
                 batch = ring.take()
                 assert [s[:size] for s in batch.samples] == [expected] * 5 and batch.lost == 0
                 assert not ring.pending()
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_batches_of_perf_rings_are_what_is_taken_at_once() -> None:
+    cpu = target().online_cpus[0]
+    sizes = (16, 200)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        with (
+            _load(*map(_perf_output, sizes), ring=MapSpec("events", "PERF_EVENT_ARRAY", 4, 4, 0)) as loaded,
+            PerfRing(cpu, 256) as ring,
+        ):
+            loaded.maps["events"].update(struct.pack("<I", cpu), struct.pack("<I", ring.fileno()))
+            plan = [(program, times) for program, times in _MIXED * 10 if program < 2]
+            expected = [sizes[program] for program, times in plan for _ in range(times)]
+
+            def fill() -> None:
+                for program, times in plan:
+                    for _ in range(times):
+                        loaded.programs[f"p{program}"].run()
+
+            for _ in range(3):
+                fill()
+                at_once = ring.take()
+                assert [len(raw) // 8 * 8 for raw in at_once.samples] == expected and at_once.lost == 0
+                fill()
+                batches = list(ring.batches())
+                assert len(batches) > 1 and sum(batch.lost for batch in batches) == 0
+                found = [raw for data, runs, _ in batches for raw in _in_runs(data, runs)]
+                # The kernel does not write the bytes up to the next multiple of eight.
+                assert [raw[:size] for raw, size in zip(found, expected, strict=True)] == [
+                    raw[:size] for raw, size in zip(at_once.samples, expected, strict=True)
+                ]
+            fill()
+            parts = ring.batches()
+            next(parts)
+            ring.close()
+            assert list(parts) == []
     finally:
         os.sched_setaffinity(0, before)
 

@@ -223,9 +223,11 @@ class BPF(BPFProgType):
         )
 
     def __getitem__(self, key: Name) -> Any:
-        if key not in self.tables:
-            self.tables[key] = self.get_table(key)
-        return self.tables[key]
+        try:
+            return self.tables[key]
+        except KeyError:
+            self.tables[key] = table = self.get_table(key)
+            return table
 
     def __setitem__(self, key: Name, leaf: Any) -> None:
         self.tables[key] = leaf

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
+
+Run = tuple[int, int, int, int]  # records of one length in a row: first offset, step, count, length
 
 
 class RingHandle(Protocol):
     """A mapped BPF ring buffer."""
 
-    def take(self) -> Sequence[bytes]:
-        """Take all finished records out."""
+    def batches(self) -> Iterator[tuple[bytes, Sequence[Run]]]:
+        """Take all finished records out, some at a time: bytes, and where the records are in them."""
 
     def close(self) -> None:
         """Unmap it."""
@@ -77,8 +79,8 @@ class PerfRingHandle(Protocol):
     def fileno(self) -> int:
         """The descriptor to poll and to store in the map."""
 
-    def take(self) -> tuple[Sequence[bytes], int]:
-        """Take all samples out; also return how many were lost."""
+    def batches(self) -> Iterator[tuple[bytes, Sequence[Run], int]]:
+        """Take all samples out, some at a time: bytes, where the samples are in them, and how many were lost."""
 
     def close(self) -> None:
         """Unmap and close it."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes as ct
-import errno
 import select
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError, NotOfferedError
+from trapline.bcc.samples import Samples, SubmitsEvents, ended_by_closed_pipe
 from trapline.bcc.table_kinds import ArrayBase
 from trapline.bcc.utils import get_online_cpus
 from trapline.errors import TraplineError
@@ -31,53 +28,6 @@ def report_lost(count: int) -> None:
     print(f"Possibly lost {count} samples", file=sys.stderr)
 
 
-class SampleBuffer:
-    """One sample at a time at an address, for callbacks that cast it; as in BCC, it is there during the callback."""
-
-    def __init__(self) -> None:
-        self._grow(64)
-        self.busy = False
-
-    def put(self, data: bytes, room: int) -> int:
-        """Replace the sample.
-
-        Args:
-            data: the bytes.
-            room: how many bytes may be read through the address; zero beyond the data.
-
-        Returns:
-            The address.
-        """
-        size = len(data)
-        if size > self._capacity or room > self._capacity:
-            self._grow(2 * max(size, room))
-        ct.memmove(self._address, data, size)
-        if size < room:
-            ct.memset(self._address + size, 0, room - size)
-        return self._address
-
-    def _grow(self, capacity: int) -> None:
-        self._array = ct.create_string_buffer(capacity)
-        self._address, self._capacity = ct.addressof(self._array), capacity
-
-
-@contextmanager
-def sample_buffer(kept: SampleBuffer) -> Iterator[SampleBuffer]:
-    """Give `kept` for as long as samples are delivered, or another one where a callback polls again."""
-    if kept.busy:
-        yield SampleBuffer()
-        return
-    kept.busy = True
-    try:
-        yield kept
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # a closed pipe on the script's output ends it, as under BCC
-            sys.exit()
-        raise
-    finally:
-        kept.busy = False
-
-
 class _Reader:
     """One CPU's ring and what was taken out of it but not yet delivered."""
 
@@ -87,21 +37,18 @@ class _Reader:
         self.table = table
         self.on_sample: SampleCallback = lambda cpu, data, size: None
         self.on_lost: LostCallback = report_lost
-        self._waiting: deque[bytes] = deque()
-        self._buffer = SampleBuffer()
+        self._samples = Samples()
 
     def deliver(self) -> None:
         """Hand all samples to the callbacks; if one raises, those after it stay for the next time."""
-        samples, lost = self.ring.take()
-        waiting = self._waiting
-        waiting.extend(samples)
-        with sample_buffer(self._buffer) as buffer:
-            if lost:
-                self.on_lost(lost)
-            put, room, on_sample, cpu = buffer.put, self.table.event_size, self.on_sample, self.cpu
-            while waiting:
-                data = waiting.popleft()
-                on_sample(cpu, put(data, room), len(data))
+        samples, room = self._samples, self.table.event_size
+        with ended_by_closed_pipe():
+            samples.deliver(self.on_sample, self.cpu, room)
+            for data, runs, lost in self.ring.batches():
+                samples.put(data, runs)
+                if lost:
+                    self.on_lost(lost)
+                samples.deliver(self.on_sample, self.cpu, room)
 
 
 class PerfBuffers:
@@ -154,7 +101,7 @@ class PerfBuffers:
             self.remove(key)
 
 
-class PerfEventArray(ArrayBase):
+class PerfEventArray(SubmitsEvents, ArrayBase):
     """``BPF_PERF_OUTPUT`` (rings to read) and ``BPF_PERF_ARRAY`` (counters that the program reads).
 
     Args:
@@ -176,27 +123,11 @@ class PerfEventArray(ArrayBase):
         open_counter: CounterOpener,
     ) -> None:
         super().__init__(handle, key, leaf, name)
-        self._make_event = event
-        self._event_class: CType | None = None
+        self.set_event(event)
         self._buffers = buffers
         self._open_ring = open_ring
         self._open_counter = open_counter
         self._open_cpus: dict[int, Any] = {}
-
-    @property
-    def event_size(self) -> int:
-        """Bytes of the event's type, 0 while `event` was not used."""
-        return ct.sizeof(self._event_class) if self._event_class is not None else 0
-
-    def event(self, data: Any) -> Any:
-        """Return what the C program submitted, as a ctypes object of the type that it has there.
-
-        Args:
-            data: the address that the callback got.
-        """
-        if self._event_class is None:
-            self._event_class = load_event_class(self._make_event, self._name)
-        return self._event_class.from_buffer_copy(ct.string_at(data, ct.sizeof(self._event_class)))
 
     def open_perf_buffer(
         self,
@@ -215,11 +146,7 @@ class PerfEventArray(ArrayBase):
         """
         if page_cnt < 1 or page_cnt & (page_cnt - 1):
             raise BccError("Perf buffer page_cnt must be a power of two")
-        if self._make_event is not None and self._event_class is None:
-            try:
-                self._event_class = self._make_event()
-            except BccError:
-                self._event_class = None  # only a script that calls event() needs it
+        self.expect_events()
         for cpu in get_online_cpus():
             self._open_cpu(cpu, callback, page_cnt, lost_cb, wakeup_events)
 
@@ -290,17 +217,3 @@ class PerfEventArray(ArrayBase):
     def iteritems(self) -> Any:
         """Raise: the kernel does not give a perf array's elements."""
         return self[0]
-
-
-def load_event_class(make: Callable[[], CType] | None, table: str) -> CType:
-    """Return the ctypes class of a table's events.
-
-    A table whose event type is not known ends the script with a message, as under BCC.
-    """
-    try:
-        if make is None:
-            raise BccError(f"the program submits nothing to {table} whose type is known")
-        return make()
-    except BccError as error:
-        print(f"{error.message}. Please define the data with ctypes manually.", file=sys.stderr)
-        sys.exit(1)

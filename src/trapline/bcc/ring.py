@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes as ct
 import select
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError
-from trapline.bcc.perf import SampleBuffer, load_event_class, sample_buffer
+from trapline.bcc.samples import Samples, SubmitsEvents, ended_by_closed_pipe
 from trapline.bcc.table_base import TableBase
 from trapline.errors import TraplineError
 
@@ -26,19 +24,17 @@ class _Reader:
         self.ring = ring
         self._callback = callback
         self._context = context
-        self._waiting: deque[bytes] = deque()
-        self._buffer = SampleBuffer()
+        self._samples = Samples()
 
     def deliver(self) -> bool:
         """Hand all records to the callback; return ``False`` when it asked to stop.  What is left stays for later."""
-        waiting = self._waiting
-        waiting.extend(self.ring.take())
-        with sample_buffer(self._buffer) as buffer:
-            put, room, callback, context = buffer.put, self.table.event_size, self._callback, self._context
-            while waiting:
-                data = waiting.popleft()
-                result = callback(context, put(data, room), len(data))
-                if result is not None and int(result) < 0:
+        samples, callback, context, room = self._samples, self._callback, self._context, self.table.event_size
+        with ended_by_closed_pipe():
+            if not samples.deliver_until_negative(callback, context, room):
+                return False
+            for data, runs in self.ring.batches():
+                samples.put(data, runs)
+                if not samples.deliver_until_negative(callback, context, room):
                     return False
         return True
 
@@ -101,7 +97,7 @@ class RingBuffers:
         self._poll.close()
 
 
-class RingBuf(TableBase):
+class RingBuf(SubmitsEvents, TableBase):
     """``BPF_RINGBUF_OUTPUT``.
 
     Args:
@@ -120,24 +116,8 @@ class RingBuf(TableBase):
         buffers: RingBuffers,
     ) -> None:
         super().__init__(handle, key, leaf, name)
-        self._make_event = event
-        self._event_class: CType | None = None
+        self.set_event(event)
         self._buffers = buffers
-
-    @property
-    def event_size(self) -> int:
-        """Bytes of the event's type, 0 while `event` was not used."""
-        return ct.sizeof(self._event_class) if self._event_class is not None else 0
-
-    def event(self, data: Any) -> Any:
-        """Return what the C program sent, as a ctypes object of the type that it has there.
-
-        Args:
-            data: the address that the callback got.
-        """
-        if self._event_class is None:
-            self._event_class = load_event_class(self._make_event, self._name)
-        return self._event_class.from_buffer_copy(ct.string_at(data, ct.sizeof(self._event_class)))
 
     def open_ring_buffer(self, callback: RecordCallback, ctx: Any = None) -> None:
         """Map the ring buffer; records are delivered by `BPF.ring_buffer_poll`.
@@ -146,11 +126,7 @@ class RingBuf(TableBase):
             callback: called with (`ctx`, address of the data, its size in bytes); a negative result ends the poll.
             ctx: any object.
         """
-        if self._make_event is not None and self._event_class is None:
-            try:
-                self._event_class = self._make_event()
-            except BccError:
-                self._event_class = None  # only a script that calls event() needs it
+        self.expect_events()
         try:
             ring = self.handle.open_ring()
         except TraplineError as error:

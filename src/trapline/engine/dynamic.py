@@ -39,25 +39,6 @@ if TYPE_CHECKING:
     from trapline.engine.machine import Machine
 
 
-class Ring:
-    """A mapped ring buffer.
-
-    Args:
-        ring: the mapping, owned from here on.
-    """
-
-    def __init__(self, ring: RingBuffer) -> None:
-        self._ring = ring
-
-    def take(self) -> list[bytes]:
-        """Take all finished records out."""
-        return list(self._ring.records())
-
-    def close(self) -> None:
-        """Unmap it."""
-        self._ring.close()
-
-
 class DynamicMap:
     """A map of a `DynamicObject`, by its bytes.
 
@@ -135,9 +116,9 @@ class DynamicMap:
         for key, value in items:
             self.map.update(key, value)
 
-    def open_ring(self) -> Ring:
+    def open_ring(self) -> RingBuffer:
         """Map a ring buffer for reading."""
-        return Ring(self.map.open_ring())
+        return self.map.open_ring()
 
 
 class DynamicProgram:

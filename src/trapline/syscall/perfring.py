@@ -5,22 +5,36 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from trapline.abi import perf as abi
 from trapline.abi.perf import PerfEventAttr
 from trapline.errors import ClosedError, KernelError
+from trapline.syscall.alike import ALIKE, LOOK, Run, count_alike
 from trapline.syscall.libc import Mapping
 from trapline.syscall.perf import ioctl_perf, open_perf_event
+from trapline.syscall.ringbuf import SLACK
 
 _U32 = struct.Struct("=I")
+_WORD = struct.Struct("=Q")
+_SAMPLE = abi.RECORD_HEADER.size + _U32.size  # from a record to its sample
 _LOST = struct.Struct("=QQ")
+_BATCH = 256 << 10  # more than any record
 
 
 class PerfBatch(NamedTuple):
     """What was read: the bytes of each sample in order, and how many the kernel dropped for want of space."""
 
     samples: list[bytes]
+    lost: int
+
+
+class PerfChunk(NamedTuple):
+    """What was read: `runs` of samples of the same length in `data`; `lost` is how many the kernel dropped."""
+
+    data: bytes
+    runs: list[Run]
     lost: int
 
 
@@ -76,52 +90,86 @@ class PerfRing:
         self._check()
         return self._head.value != self._tail.value
 
-    def take(self, limit: int = 0) -> PerfBatch:
-        """Take the records out of the ring, up to what was there when the call began.
-
-        Args:
-            limit: at most so many records; 0 means all.
-        """
-        samples: list[bytes] = []
-        lost = 0
-        data, places = self._take(limit)
-        length_of = _U32.unpack_from
-        for kind, _, at, _ in places:
-            if kind == abi.PERF_RECORD_SAMPLE:
-                (length,) = length_of(data, at)
-                samples.append(data[at + 4 : at + 4 + length])
-            elif kind == abi.PERF_RECORD_LOST:
-                lost += _LOST.unpack_from(data, at)[1]
+    def take(self) -> PerfBatch:
+        """Take the samples out of the ring that were there when the call began."""
+        self._check()
+        data, runs, lost = self._samples(self._head.value)
+        samples = [
+            data[at : at + run.length]
+            for run in runs
+            for at in range(run.offset, run.offset + run.number * run.step, run.step)
+        ]
         return PerfBatch(samples, lost)
 
-    def records(self, limit: int = 0) -> list[tuple[int, int, bytes]]:
-        """Take (type, misc, body) of the records out of the ring, as `take` does."""
-        data, places = self._take(limit)
-        return [(kind, misc, data[at:end]) for kind, misc, at, end in places]
+    def batches(self) -> Iterator[PerfChunk]:
+        """Take the records that are in the ring now out of it, some at a time.
 
-    def _take(self, limit: int) -> tuple[bytes, list[tuple[int, int, int, int]]]:
-        """Take records out: a copy of them, and type, misc, start and end of the body of each."""
+        Whoever iterates may close the ring.
+
+        Yields:
+            The samples; `data` is followed by 4096 zero bytes, for readers that read too far.
+        """
+        self._check()
+        end = self._head.value
+        while not self.fd.closed and (tail := self._tail.value) < end:
+            yield self._samples(min(end, tail + _BATCH), slack=SLACK)
+
+    def _samples(self, end: int, slack: bytes = b"") -> PerfChunk:
+        """Take the samples out of the ring whose records end before `end`, a position."""
+        tail = self._tail.value
+        stop = end - tail
+        data = self._copy(tail, stop, slack)
+        view = memoryview(data)
+        runs: list[Run] = []
+        lost = at = alike = before = 0
+        look = LOOK
+        while at < stop:
+            kind, _, size = self._header(data, at)
+            if at + size > stop:
+                break
+            count = 1
+            if kind == abi.PERF_RECORD_SAMPLE:
+                (length,) = _U32.unpack_from(data, at + abi.RECORD_HEADER.size)
+                # The length follows from the record's size: the kernel rounds it up to that.
+                (word,) = _WORD.unpack_from(data, at)
+                alike = alike + 1 if word == before else 0
+                before = word
+                if alike >= ALIKE and (asked := min(look, (stop - at) // size)) > 1:
+                    count = count_alike(view, at, size, asked, "Q", word)
+                    look, alike = (4 * look, alike) if count == asked else (LOOK, 0)
+                runs.append(Run(at + _SAMPLE, size, count, length))
+            elif kind == abi.PERF_RECORD_LOST:
+                lost += _LOST.unpack_from(data, at + abi.RECORD_HEADER.size)[1]
+            at += count * size
+        self._tail.value = tail + at
+        return PerfChunk(data, runs, lost)
+
+    def records(self) -> list[tuple[int, int, bytes]]:
+        """Take (type, misc, body) of the records out of the ring that were there when the call began."""
         self._check()
         tail = self._tail.value
-        data = self._bytes(tail, self._head.value - tail)
-        places: list[tuple[int, int, int, int]] = []
-        header, skip = abi.RECORD_HEADER.unpack_from, abi.RECORD_HEADER.size
-        at, end = 0, len(data)
-        while at < end and not (limit and len(places) >= limit):
-            kind, misc, size = header(data, at)
-            if size < skip:
-                raise KernelError(f"perf ring on CPU {self.cpu} is corrupt: record of {size} bytes")
-            places.append((kind, misc, at + skip, at + size))
+        data = self._copy(tail, self._head.value - tail)
+        found = []
+        at = 0
+        while at < len(data):
+            kind, misc, size = self._header(data, at)
+            found.append((kind, misc, data[at + abi.RECORD_HEADER.size : at + size]))
             at += size
         self._tail.value = tail + at
-        return data, places
+        return found
 
-    def _bytes(self, position: int, size: int) -> bytes:
+    def _header(self, data: bytes, at: int) -> tuple[int, int, int]:
+        kind, misc, size = abi.RECORD_HEADER.unpack_from(data, at)
+        if size < abi.RECORD_HEADER.size:
+            raise KernelError(f"perf ring on CPU {self.cpu} is corrupt: record of {size} bytes")
+        return kind, misc, size
+
+    def _copy(self, position: int, size: int, slack: bytes = b"") -> bytes:
         start = position & (self.size - 1)
         end = start + size
         if end <= self.size:
-            return bytes(self._data[start:end])
-        return bytes(self._data[start:]) + bytes(self._data[: end - self.size])
+            return b"".join((self._data[start:end], slack))
+        return b"".join((self._data[start:], self._data[: end - self.size], slack))
 
     def close(self) -> None:
         """Unmap the ring and close the event; closing twice is allowed."""

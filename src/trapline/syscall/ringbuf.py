@@ -6,17 +6,21 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 from trapline.errors import ClosedError
 from trapline.records import record
+from trapline.syscall.alike import ALIKE, LOOK, Run, count_alike
 from trapline.syscall.libc import Mapping
 
 _LENGTH = struct.Struct("=I")
 _FLAGS = BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _FIRST_REACH = 256 << 10
+_BATCH = 256 << 10
+SLACK = bytes(4096)
 
 
 class RingChunk(NamedTuple):
@@ -24,6 +28,13 @@ class RingChunk(NamedTuple):
 
     data: bytes
     records: list[tuple[int, int]]
+
+
+class RingBatch(NamedTuple):
+    """Records that were taken out of the ring: `runs` of records of the same length in `data`, which is a copy."""
+
+    data: bytes
+    runs: list[Run]
 
 
 @record(frozen=True)
@@ -142,29 +153,68 @@ class RingBuffer:
             A copy of their bytes, and where each record is in it.  Discarded records are skipped.
         """
         self._check()
-        start = position = self._consumer.value
         end = self._producer.value
-        if start == end:
+        if self._consumer.value == end:
             return RingChunk(b"", [])
+        data, runs = self._take(end, limit)
+        records: list[tuple[int, int]] = []
+        for offset, step, count, length in runs:
+            if count == 1:
+                records.append((offset, length))
+            else:
+                records.extend(zip(range(offset, offset + count * step, step), repeat(length), strict=False))
+        return RingChunk(data, records)
+
+    def batches(self) -> Iterator[RingBatch]:
+        """Take the finished records that are in the ring now out of it, some at a time.
+
+        Whoever iterates may close the ring.
+
+        Yields:
+            The records; `data` is followed by 4096 zero bytes, for readers that read too far.
+        """
+        self._check()
+        end = self._producer.value
+        while not self._closed and (start := self._consumer.value) < end:
+            batch = self._take(min(end, start + _BATCH), slack=SLACK)
+            if self._consumer.value == start:
+                return
+            yield batch
+
+    def _take(self, end: int, limit: int = 0, slack: bytes = b"") -> RingBatch:
+        """Take records out that start before `end`, a position that the producer has reached."""
+        start = position = self._consumer.value
         base = start & self._mask
-        if base + (end - start) > self._reach:
+        if base + (self._producer.value - start) > self._reach:
             self._map_everything()
         data, unpack = self._data, _LENGTH.unpack_from
-        records: list[tuple[int, int]] = []
+        runs: list[Run] = []
+        alike, before, look, taken = 0, -1, LOOK, 0
         while position < end:
             offset = base + (position - start)
             (length,) = unpack(data, offset if offset <= self._mask else offset - self.size)
             if length & BPF_RINGBUF_BUSY_BIT:
                 break
             size = length & ~_FLAGS
+            step = (size + BPF_RINGBUF_HDR_SZ + 7) & ~7
+            alike = alike + 1 if length == before else 0
+            before = length
+            count = 1
             if not length & BPF_RINGBUF_DISCARD_BIT:
-                records.append((position - start + BPF_RINGBUF_HDR_SZ, size))
-            position += (size + BPF_RINGBUF_HDR_SZ + 7) & ~7
-            if limit and len(records) >= limit:
+                if alike >= ALIKE:
+                    asked = min(look, (end - position) // step, limit - taken if limit else look)
+                    if asked > 1:
+                        count = count_alike(data, offset, step, asked, "I", length)
+                        look, alike = (4 * look, alike) if count == asked else (LOOK, 0)
+                runs.append(Run(position - start + BPF_RINGBUF_HDR_SZ, step, count, size))
+                taken += count
+            position += count * step
+            if limit and taken >= limit:
                 break
-        copied = bytes(data[base : base + (position - start)])
+        place = data[base : base + (position - start)]
+        copied = b"".join((place, slack)) if slack else bytes(place)
         self._consumer.value = position
-        return RingChunk(copied, records)
+        return RingBatch(copied, runs)
 
     def records(self, limit: int = 0) -> Iterator[bytes]:
         """Take finished records out of the ring and yield the bytes of each."""

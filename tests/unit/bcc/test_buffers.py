@@ -1,5 +1,6 @@
 import ctypes as ct
 import os
+from itertools import accumulate
 
 import pytest
 from tests.unit.bcc.fakes import FakeMap, u32
@@ -12,6 +13,12 @@ from trapline.bcc.utils import get_online_cpus
 
 class Event(ct.Structure):
     _fields_ = [("pid", ct.c_uint32), ("comm", ct.c_char * 8)]
+
+
+def one_by_one(samples):
+    """The samples' bytes, and a run for each."""
+    ends = list(accumulate(map(len, samples)))
+    return b"".join(samples), [(end - len(s), len(s), 1, len(s)) for end, s in zip(ends, samples, strict=True)]
 
 
 class FakeRing:
@@ -29,12 +36,12 @@ class FakeRing:
         self.lost += lost
         os.eventfd_write(self.fd, 1)
 
-    def take(self):
+    def batches(self):
         if self.samples or self.lost:
             os.eventfd_read(self.fd)
-        samples, lost = self.samples, self.lost
-        self.samples, self.lost = [], 0
-        return samples, lost
+            samples, lost = self.samples, self.lost
+            self.samples, self.lost = [], 0
+            yield *one_by_one(samples), lost
 
     def close(self):
         self.closed = True
@@ -183,11 +190,11 @@ class FakeRingMap(FakeMap):
         self.records.extend(records)
         os.eventfd_write(self.fd, 1)
 
-    def take(self):
+    def batches(self):
         found, self.records = self.records, []
         if found:
             os.eventfd_read(self.fd)
-        return found
+            yield one_by_one(found)
 
     def close(self):
         self.unmapped = True
