@@ -13,28 +13,23 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from tests.conformance import bcc_run
 from tests.conformance.bcc_peer import prepare_bcc, trace_with_bcc
+from tests.conformance.bcc_run import preload, trace_with_trapline
 from tests.conformance.bcc_sweep import run
 from tests.conformance.bcc_tools import BccTool, find_tools
 
 PACKAGE = "0.37"
-LABELS = ("bcc", "trapline")
+TRACERS = {"bcc": trace_with_bcc, "trapline": trace_with_trapline}
 _LONGEST = 60_000  # characters of an output that are kept
 
 
 def run_both(path: Path, tool: BccTool) -> dict[str, Any]:
     """Run a tool with BCC and with trapline; return the record of both."""
     record: dict[str, Any] = {"kernel": os.uname().release, "tool": tool.name, "row": asdict(tool)}
-    for label in LABELS:
+    for label, trace in TRACERS.items():
         with tempfile.TemporaryDirectory(dir="/tmp") as name:
-            if label == "bcc":
-                with mock.patch.object(bcc_run, "_trace", trace_with_bcc):
-                    done = run(path, tool, PACKAGE, Path(name))
-            else:
-                done = run(path, tool, PACKAGE, Path(name))
+            done = run(path, tool, PACKAGE, Path(name), trace)
         record[label] = {
             "stdout": done.done.stdout[-_LONGEST:],
             "stderr": done.done.stderr[-_LONGEST:],
@@ -53,7 +48,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="the file to append to")
     options = parser.parse_args()
     prepare_bcc()
-    bcc_run.preload()
+    preload()
     have = set()
     if options.results.exists():
         have = {json.loads(line)["tool"] for line in options.results.read_text().splitlines()}
@@ -67,7 +62,9 @@ def main() -> None:
         with options.results.open("a") as results:
             results.write(json.dumps(record) + "\n")
         print(
-            name, json.dumps({label: (record[label]["code"], record[label]["seconds"]) for label in LABELS}), flush=True
+            name,
+            json.dumps({label: (record[label]["code"], record[label]["seconds"]) for label in TRACERS}),
+            flush=True,
         )
 
 

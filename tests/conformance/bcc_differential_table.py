@@ -1,15 +1,15 @@
 """docs/bcc-differential.md: what the runs of ``tests.conformance.bcc_differential --results`` say, tool by tool.
 
-build/guest/bcc-differential/*.jsonl   →   the page
+build/guest/bcc-differential/*.jsonl and the page   →   the page; what was not run again keeps its row
 """
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
-from tests.conformance.bcc_comparison import BCC_FAILS, DIFFERS, NEITHER, OURS_FAILS, SAME, Outcome, compare
+from tests.conformance.bcc_comparison import BCC_FAILS, DIFFERS, NEITHER, OURS_FAILS, SAME, compare
+from tests.conformance.bcc_differential import PACKAGE
+from tests.conformance.result_pages import Rows, format_page, read_records, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "bcc-differential.md"
@@ -39,44 +39,30 @@ the rows of the workload (values and columns), what `tests/conformance/bcc_tools
 other lines. Masked are processes, times, addresses, ports of clients, and what `tests/conformance/bcc_comparison.py`
 lists for a tool.
 
-Made from the results by `python -m tests.conformance.bcc_differential_table`: do not edit. A run takes about an hour,
-most of it BCC's compiler under emulation, and goes on where it ended:
+Made from the results by `python -m tests.conformance.bcc_differential_table`: do not edit. What was not run again
+keeps its row. A run takes two hours, most of it BCC's compiler under emulation, and goes on where it ended:
 
     python3 -m tools.develop headers --kernel 6.12
     mkdir -p build/guest/bcc-differential
     python3 -m tools.guest run --kernel 6.12 --timeout 9000 --env TRAPLINE_TIME_SCALE=16 -- \\
         python -m tests.conformance.bcc_differential --results build/guest/bcc-differential/6.12.jsonl
-
-| result | meaning |
-|---|---|
 """
 
 
-def read_outcomes(folder: Path) -> dict[tuple[str, str], Outcome]:
-    """Return the outcome for each kernel and tool, by the last record of each."""
-    found = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            kernel = re.sub(r"^(\d+\.\d+).*", r"\1", record["kernel"])
-            found[kernel, record["tool"]] = compare(record)
+def read_results(folder: Path) -> Rows:
+    """Return the result and the differences of each kernel and tool, by the last record of each."""
+    found: Rows = {}
+    for record in read_records(folder):
+        outcome = compare(record)
+        why = [_REASONS[record["tool"]]] if record["tool"] in _REASONS and outcome.result != SAME else []
+        note = ". ".join([*why, *map(_shorten, outcome.how)])
+        found[PACKAGE, record["kernel"], record["tool"]] = outcome.result, note
     return found
 
 
-def format_page(outcomes: dict[tuple[str, str], Outcome]) -> str:
+def format_table(rows: Rows) -> str:
     """Return the page."""
-    text = _HEAD + "".join(f"| {name} | {meaning} |\n" for name, meaning in _MEANING.items())
-    text += "\n| kernel | tools | " + " | ".join(_MEANING) + " |\n|---|---|" + "---|" * len(_MEANING) + "\n"
-    for kernel in sorted({kernel for kernel, _ in outcomes}):
-        results = [outcome.result for key, outcome in outcomes.items() if key[0] == kernel]
-        counts = " | ".join(str(results.count(name) or "") for name in _MEANING)
-        text += f"| {kernel} | {len(results)} | {counts} |\n"
-    text += "\n| tool | kernel | result | |\n|---|---|---|---|\n"
-    for (kernel, tool), outcome in sorted(outcomes.items(), key=lambda item: (item[0][1], item[0][0])):
-        why = [_REASONS[tool]] if tool in _REASONS and outcome.result != SAME else []
-        cell = re.sub(r"\s*[|]\s*", " ", ". ".join([*why, *map(_shorten, outcome.how)]))
-        text += f"| {tool} | {kernel} | {outcome.result} | {cell} |\n".replace("|  |", "| |")
-    return re.sub(r"\|  +\|", "| |", text)
+    return format_page(_HEAD, _MEANING, "BCC", rows)
 
 
 def _shorten(how: str) -> str:
@@ -84,4 +70,4 @@ def _shorten(how: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(format_page(read_outcomes(RESULTS)))
+    PAGE.write_text(format_table(read_rows(PAGE.read_text()) | read_results(RESULTS)))

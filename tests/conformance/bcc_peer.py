@@ -10,7 +10,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from tests.conformance import bcc_run
+from tests.conformance.bcc_run import Pipe
 from tests.harness.features import PEERS
 
 HEADERS = PEERS.parent / "headers"
@@ -65,17 +65,8 @@ def prepare_bcc() -> None:
         (_MODULES / "elftools").symlink_to(Path(elftools.origin).parent)
 
 
-def trace_with_bcc(words: list[str], out: Path, err: Path, waiting: bcc_run._Pipe, *, terminal: bool) -> int:
-    """Become BCC's run of a tool: what `bcc_run` does with trapline in the same place."""
-    os.setpgid(0, 0)
-    for number, path in ((1, out), (2, err)):
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        os.dup2(target, number)
-        os.close(target)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    if terminal:
-        bcc_run._become_terminal(out)
-    os.set_inheritable(waiting._writer, True)
-    command = [*peer_python(), str(_SCRIPT), str(waiting._writer), *words]
+def trace_with_bcc(words: list[str], waiting: Pipe) -> int:
+    """Become BCC's run of a tool: what `bcc_run.trace_with_trapline` is for trapline."""
+    os.set_inheritable(waiting.writer, True)
+    command = [*peer_python(), str(_SCRIPT), str(waiting.writer), *words]
     os.execve(command[0], command, peer_environment())

@@ -6,37 +6,17 @@ It writes a byte to the descriptor when the tool waits for the first time; the t
 import os
 import signal
 import sys
-import threading
-import time
 import types
 
 from bcc import BPF
-
-WAITS = ("perf_buffer_poll", "kprobe_poll", "ring_buffer_poll", "trace_fields", "trace_print", "trace_readline")
+from bcc_waits import tell_first_wait
 
 
 def main():
     """Run the tool; what ends it ends this process."""
     waiting = int(sys.argv[1])
     os.set_inheritable(waiting, False)
-    noticed = []
-
-    def notice(wait):
-        def waits(*args, **named):
-            if not noticed:
-                noticed.append(True)
-                os.write(waiting, b"x")
-            return wait(*args, **named)
-
-        return waits
-
-    for name in WAITS:
-        if hasattr(BPF, name):
-            setattr(BPF, name, notice(getattr(BPF, name)))
-    time.sleep = notice(time.sleep)
-    threading.Event.wait = notice(threading.Event.wait)
-    signal.pause = notice(signal.pause)
-
+    tell_first_wait(BPF, lambda: os.write(waiting, b"x"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     del sys.argv[:2]
     path = sys.argv[0]

@@ -1,7 +1,8 @@
 """Run one of BCC's tools beside a workload, each in a child of this process: in a guest, starting Python costs seconds.
 
 The tool is read from its file as ``trapline bcc`` does it. The workload waits until the tool waits for output, so that
-every probe is attached; then the tool is interrupted as with Ctrl-C, unless it ends by itself.
+every probe is attached; then the tool is interrupted as with Ctrl-C, unless it ends by itself. What runs the tool is
+an argument: trapline here, BCC itself in bcc_peer.py.
 """
 
 from __future__ import annotations
@@ -13,22 +14,20 @@ import pty
 import select
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conformance.bcc_waits import tell_first_wait
 from tests.conformance.bcc_workload import COMM, OUTPUT, TERMINAL, WORKLOADS
 from tests.conformance.in_process import Done
 from tests.harness.limits import scaled
 
 _PR_SET_NAME, _PR_SET_PDEATHSIG = 15, 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
-# The methods by which a tool waits: when it calls one, it has attached what it attaches.
-_WAITS = ("perf_buffer_poll", "kprobe_poll", "ring_buffer_poll", "trace_fields", "trace_print", "trace_readline")
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Run:
     seconds: float
 
 
-class _Pipe:
+class Pipe:
     """A byte from one process to another."""
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
+        self._reader, self.writer = os.pipe()
 
     def send(self) -> None:
-        os.write(self._writer, b"x")
+        os.write(self.writer, b"x")
 
     def wait(self, seconds: float | None, other: Callable[[], bool] = lambda: False) -> bool:
         """Wait until the other side sent; ``False`` after `seconds`, or when `other` says so."""
@@ -69,7 +68,7 @@ class _Pipe:
 
     def close(self) -> None:
         os.close(self._reader)
-        os.close(self._writer)
+        os.close(self.writer)
 
 
 def preload() -> None:
@@ -94,9 +93,10 @@ def run_tool(
     workload: str,
     folder: Path,
     *,
+    trace: Callable[[list[str], Pipe], int],
     ends: bool,
-    terminal: bool = False,
-    complete: Callable[[str, int], bool] = lambda text, pid: True,
+    terminal: bool,
+    complete: Callable[[str, int], bool],
 ) -> Run:
     """Run a tool.
 
@@ -105,20 +105,22 @@ def run_tool(
         arguments: its arguments; ``{pid}`` is the workload's process, ``{tty}`` its terminal.
         workload: a name of `WORKLOADS`.
         folder: takes what the tool prints.
+        trace: runs the tool in a process of its own, by its path and arguments, sends when the tool waits for the
+            first time, and returns its exit code: `trace_with_trapline`, or BCC's.
         ends: the tool ends by itself.
         terminal: the tool wants a terminal.
         complete: whether it has printed all that there is to come, by its text and the workload's process. Until then
             it is given time: it may have to read the symbols of a large program.
     """
     begun = time.monotonic()
-    go, worked, waiting = _Pipe(), _Pipe(), _Pipe()
+    go, worked, waiting = Pipe(), Pipe(), Pipe()
     outer, inner = os.openpty()
     terminal_name = os.ttyname(inner)
     out, err = folder / "stdout", folder / "stderr"
     worker = _fork(lambda: _work(workload, {TERMINAL: terminal_name, OUTPUT: str(out)}, go, worked))
     places = {"{pid}": str(worker), "{tty}": terminal_name}
     words = [str(path), *(places.get(word, word) for word in arguments)]
-    tool = _fork(lambda: _trace(words, out, err, waiting, terminal=terminal))
+    tool = _fork(lambda: _start(trace, words, waiting, out, err, terminal=terminal))
     # What replaces its process cannot say that it waits, but that it traces.
     shell = path.read_bytes().startswith(b"#!/bin/bash")
     status: list[int] = []
@@ -199,7 +201,7 @@ def _fork(body: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def _work(workload: str, environment: Mapping[str, str], go: _Pipe, worked: _Pipe) -> int:
+def _work(workload: str, environment: Mapping[str, str], go: Pipe, worked: Pipe) -> int:
     os.environ.update(environment)
     _LIBC.prctl(_PR_SET_NAME, COMM.encode(), 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -236,10 +238,10 @@ def _drain(outer: int, inner: int, out: Path) -> int:
     return 0
 
 
-def _trace(words: list[str], out: Path, err: Path, waiting: _Pipe, *, terminal: bool) -> int:
+def _start(
+    trace: Callable[[list[str], Pipe], int], words: list[str], waiting: Pipe, out: Path, err: Path, *, terminal: bool
+) -> int:
     os.setpgid(0, 0)
-    warnings.simplefilter("ignore")  # pytest makes errors of them, and older tools have sloppy escapes
-    os.environ["PYTHONUNBUFFERED"] = "1"
     for number, path in ((1, out), (2, err)):
         target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(target, number)
@@ -248,6 +250,13 @@ def _trace(words: list[str], out: Path, err: Path, waiting: _Pipe, *, terminal: 
     os.dup2(null, 0)
     if terminal:
         _become_terminal(out)
+    return trace(words, waiting)
+
+
+def trace_with_trapline(words: list[str], waiting: Pipe) -> int:
+    """Run a tool in this process as ``trapline bcc`` does."""
+    warnings.simplefilter("ignore")  # pytest makes errors of them, and older tools have sloppy escapes
+    os.environ["PYTHONUNBUFFERED"] = "1"
     # pytest's own streams are not those of the descriptors.
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
@@ -255,15 +264,15 @@ def _trace(words: list[str], out: Path, err: Path, waiting: _Pipe, *, terminal: 
     from trapline.bcc.bpf import BPF
     from trapline.bcc.runner import main
 
+    tell_first_wait(BPF, waiting.send)
     code = 0
-    with _noticing(BPF, waiting):
-        try:
-            code = main(words)
-        except SystemExit as end:
-            code = _exit_code(end)
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-            code = 130 if isinstance(error, KeyboardInterrupt) else 1
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = _exit_code(end)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -275,26 +284,3 @@ def _exit_code(end: SystemExit) -> int:
         return end.code or 0
     print(end.code, file=sys.stderr)
     return 1
-
-
-@contextlib.contextmanager
-def _noticing(bpf: type, waiting: _Pipe) -> Iterator[None]:
-    """Let the first wait of the tool be known to its parent."""
-    noticed = False
-
-    def notice(wait: Callable[..., object]) -> Callable[..., object]:
-        def waits(*args: object, **named: object) -> object:
-            nonlocal noticed
-            if not noticed:
-                noticed = True
-                waiting.send()
-            return wait(*args, **named)
-
-        return waits
-
-    for name in _WAITS:
-        setattr(bpf, name, notice(getattr(bpf, name)))
-    time.sleep = notice(time.sleep)
-    threading.Event.wait = notice(threading.Event.wait)  # type: ignore[method-assign, assignment]
-    signal.pause = notice(signal.pause)
-    yield

@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.conformance.bcc_run import Run, preload, run_tool
+from tests.conformance.bcc_run import Pipe, Run, preload, run_tool, trace_with_trapline
 from tests.conformance.bcc_tools import FAILS, PACKAGES, BccTool, find_tools, fits, missing_patterns, verdict
 from tests.harness.limits import scaled
 
@@ -32,8 +33,14 @@ def prepare(tool: BccTool, package: str) -> None:
                 shutil.copyfile(source, shared)
 
 
-def run(path: Path, tool: BccTool, package: str, folder: Path) -> Run:
-    """Run a tool with its workload; `folder` takes what it prints."""
+def run(
+    path: Path,
+    tool: BccTool,
+    package: str,
+    folder: Path,
+    trace: Callable[[list[str], Pipe], int] = trace_with_trapline,
+) -> Run:
+    """Run a tool with its workload; `folder` takes what it prints, and `trace` is as in `run_tool`."""
     prepare(tool, package)
     return run_tool(
         path,
@@ -43,6 +50,7 @@ def run(path: Path, tool: BccTool, package: str, folder: Path) -> Run:
         ends=tool.ends,
         terminal=tool.terminal,
         complete=lambda text, pid: not missing_patterns(tool, text, pid),
+        trace=trace,
     )
 
 

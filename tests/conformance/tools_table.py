@@ -1,17 +1,17 @@
 """docs/tools-coverage.md: what a sweep of ``tests.conformance.tools --results`` found of each tool on each kernel.
 
-build/guest/tools/*.jsonl   →   the page
+build/guest/tools/*.jsonl and the page   →   the page; what was not run again keeps its row
 """
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from tests.conformance.in_process import Done
+from tests.conformance.result_pages import Rows, format_page, read_records, read_rows
 from tests.conformance.tools import TOOLS, Tool, missing_patterns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,17 +38,14 @@ How each `*.bt` tool of Debian's bpftrace 0.17 and of sid's bpftrace 0.27.1 ends
 the tools of 0.17, for 0.17 itself is not among the peers: what it refuses of them may have run with 0.17. It has the C
 library's headers and no kernel headers, as trapline.
 
-Made from the results of a sweep by `python -m tests.conformance.tools_table`: do not edit. One guest of the sweep
-(6 minutes):
+Made from the results of sweeps by `python -m tests.conformance.tools_table`: do not edit. Tools that were not run again
+keep their rows. One guest of the sweep (6 minutes):
 
     mkdir -p build/guest/tools
     python3 -m tools.guest run --kernel 6.12 --timeout 3000 -- \\
         python -m tests.conformance.tools --peer --package 0.27 --results build/guest/tools/6.12.jsonl
 
 "Same rows" means: the same heading, and all rows that the table in `tests/conformance/tools.py` asks for, from both.
-
-| result | meaning |
-|---|---|
 """
 
 
@@ -110,34 +107,19 @@ def classify(tool: Tool, record: dict[str, Any]) -> tuple[str, str]:
     return SAME, note
 
 
-def read_results(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Return the last record of each package, kernel and tool."""
-    found = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            kernel = re.sub(r"^(\d+\.\d+).*", r"\1", record["kernel"])
-            found[record["package"], kernel, record["tool"]] = record
+def read_results(folder: Path) -> Rows:
+    """Return the result and a note of each package, kernel and tool, by the last record of each."""
+    tools = {tool.name: tool for tool in TOOLS}
+    found: Rows = {}
+    for record in read_records(folder):
+        found[record["package"], record["kernel"], record["tool"]] = classify(tools[record["tool"]], record)
     return found
 
 
-def format_table(results: dict[tuple[str, str, str], dict[str, Any]]) -> str:
+def format_table(rows: Rows) -> str:
     """Return the page."""
-    tools = {tool.name: tool for tool in TOOLS}
-    rows = {key: classify(tools[key[2]], record) for key, record in results.items()}
-    sweeps = sorted({key[:2] for key in rows}, key=lambda key: (key[0], [int(part) for part in key[1].split(".")]))
-    text = _HEAD + "".join(f"| {name} | {meaning} |\n" for name, meaning in _MEANING.items())
-    text += "\n| tools of | kernel | " + " | ".join(_MEANING) + " |\n|---|---|" + "---|" * len(_MEANING) + "\n"
-    for sweep in sweeps:
-        counts = [sum(key[:2] == sweep and row[0] == name for key, row in rows.items()) for name in _MEANING]
-        text += f"| {sweep[0]} | {sweep[1]} | " + " | ".join(str(count or "") for count in counts) + " |\n"
-    for package in dict.fromkeys(sweep[0] for sweep in sweeps):
-        text += f"\n## Tools of bpftrace {package}\n\n| tool | kernel | result | |\n|---|---|---|---|\n"
-        for key in sorted(rows, key=lambda key: (key[2], sweeps.index(key[:2]))):
-            if key[0] == package:
-                text += f"| {key[2]} | {key[1]} | {rows[key][0]} | {rows[key][1]} |\n".replace("|  |", "| |")
-    return text
+    return format_page(_HEAD, _MEANING, "bpftrace", rows)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(format_table(read_results(RESULTS)))
+    PAGE.write_text(format_table(read_rows(PAGE.read_text()) | read_results(RESULTS)))
