@@ -47,6 +47,7 @@ def _all_bodies() -> list[Body]:
         *_sizes(),
         *_map_values(),
         *_map_keys(),
+        *_long_keys(),
         *_aggregates(),
         *_formats(),
         *_enums(),
@@ -334,6 +335,33 @@ def _map_keys() -> Iterator[Body]:
             )
         yield Body("map key", f"@m[{key}] = count(); @m[{key}] = count(); print(@m); print(@m[{key}] > 1);")
         yield Body("map key", f"@m[{key}, 1] = avg(5); print(@m); @h[{key}] = hist(3); print(@h); clear(@h);")
+
+
+def _long_keys() -> Iterator[Body]:
+    """Short and long strings as keys of one map, which keeps them in two (`trapline.ir.short_keys`)."""
+    for length in (62, 63, 64, 65, 127, 200):
+        text = "x" * length
+        keys = [f'"{text}"', '"a"', f'"{text[1:]}y"', '""']
+        fill = "".join(f"@m[{key}] = {n}; " for n, key in enumerate(keys))
+        yield Body(
+            "long key",
+            f'{fill} @m["{"z" * 200}"] = 9; @m["{"z" * 199}"] = 8; print(@m); print(len(@m)); @m[{keys[0]}]++;'
+            f" @m[{keys[1]}] += 5; print(@m[{keys[0]}]); print(delete(@m, {keys[1]})); print(has_key(@m, {keys[1]}));"
+            f" print(has_key(@m, {keys[2]})); print(len(@m)); clear(@m);",
+        )
+        yield Body(
+            "long key",
+            f'@p[{keys[0]}, 5] = count(); @p["a", 6] = count(); @p["a", 6] = count(); @z["{"z" * 200}"] = 1; zero(@z);'
+            f' print(@p); print(@p["a", 6]); print(@p[{keys[0]}, 5]);',
+        )
+        yield Body(
+            "long key",
+            f'@h[1, {keys[0]}] = hist(3); print(@h); clear(@h); @g["a", 1] = hist(3); @g["a", 1] = hist(3);'
+            f' @g["{"z" * 200}", 2] = hist(300); print(@g); clear(@g);'
+            f' @t[{keys[0]}, "{"y" * 200}"] = avg(3); @t["{"y" * 200}", "b"] = avg(4); @t["a", "b"] = avg(5);'
+            " print(@t);",
+        )
+    yield Body("long key", f'@f["{"f" * 300}"] = 1; @f["b"] = 2; for ($kv : @f) {{ @n = sum($kv.1); }} print(@n); clear(@f);')
 
 
 def _aggregates() -> Iterator[Body]:

@@ -69,6 +69,34 @@ def test_maps_are_mappings() -> None:
         assert not maps["@seen"]
 
 
+@pytest.mark.needs("tracefs")
+def test_a_map_that_keeps_short_keys_apart_is_one_mapping(tmp_path: Path) -> None:
+    short, long = str(tmp_path)[:30] + "/none", str(tmp_path)[:30] + "/" + "none" * 40
+    text = f"""
+        tracepoint:syscalls:sys_enter_openat /pid == {ME} && args.flags == {os.O_WRONLY | os.O_CLOEXEC}/ {{
+            @n[str(args.filename)] = count(); @s[str(args.filename), 7] = pid
+        }}
+    """
+    with trapline.Session(text, cache=False) as session:
+        session.attach()
+        maps = session.maps
+        assert set(maps) == {"@n", "@s"}
+        for path in (short, long, long):
+            with pytest.raises(FileNotFoundError):
+                os.open(path, os.O_WRONLY)
+        assert dict(maps["@n"]) == {short: 1, long: 2} and maps["@n"][short] == 1 and maps["@n"][long] == 2
+        assert dict(maps["@s"]) == {(short, 7): ME, (long, 7): ME}
+        maps["@s"][short, 8] = maps["@s"][long, 8] = 5
+        del maps["@s"][short, 7], maps["@s"][long, 7]
+        assert dict(maps["@s"]) == {(short, 8): 5, (long, 8): 5}
+        with pytest.raises(KeyError):
+            del maps["@s"][short, 7]
+        maps["@n"].zero()
+        assert dict(maps["@n"]) == {short: 0, long: 0}
+        maps["@n"].clear()
+        assert not maps["@n"]
+
+
 def test_waiting_for_events_ends() -> None:
     with trapline.Session("interval:s:1000 { print(1) }", cache=False) as session:
         start = time.monotonic()

@@ -38,6 +38,7 @@ from trapline.runtime.losses import LostEvents
 from trapline.runtime.maps import MapView
 from trapline.runtime.names import Names
 from trapline.runtime.output.protocol import Location, Output
+from trapline.runtime.split_maps import join_maps
 from trapline.runtime.symbols import KernelSymbols
 from trapline.runtime.typed import TypedEvent
 from trapline.source import Sources
@@ -105,6 +106,7 @@ class EngineSession:
                 self._pidfd = self._stack.enter_context(open_pidfd(pid))
             self._object: LoadedObject = self._load(spec, target, verifier_log)
             self._stack.callback(self._object.close)
+            self._maps = join_maps(self._object.maps)
             past: PastMappings | None = None
             if shows_user_symbols(spec):
                 from trapline.runtime.past_mappings import PastMappings
@@ -175,7 +177,7 @@ class EngineSession:
             ring=ring,
             ring_fd=ring_fd,
             wake_flag=flag,
-            maps=self._object.maps,
+            maps=self._maps,
             output=self.output,
             namer=self.names,
             locate=self._locate,
@@ -431,7 +433,7 @@ class EngineSession:
         self._check()
         return {
             name: MapView(found, self.names)
-            for name, found in self._object.maps.items()
+            for name, found in self._maps.items()
             if found.spec.value is not None and not name.startswith(".")
         }
 

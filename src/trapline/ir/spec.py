@@ -31,6 +31,8 @@ class MapSpec:
         inner: the inner map of a map-in-map.
         printed: whether the run prints the map at its end.
         scalar: the map has one element whose key is not shown.
+        short: the map that takes the elements with short strings in their keys (`trapline.ir.short_keys`), if any. A
+            front end names it where it allows that; `trapline.ir.passes.short_keys` makes it, or takes the name away.
     """
 
     name: str
@@ -46,6 +48,7 @@ class MapSpec:
     inner: MapSpec | None = None
     printed: bool = False
     scalar: bool = False
+    short: str = ""
 
 
 # ---------------------------------------------------------------- attach points

@@ -131,7 +131,7 @@ def test_malformed_is_a_decode_error(data: bytes) -> None:
 
 @pytest.mark.parametrize("place", [[0, 5], [-1, 2], [0], ["a", 1], "xx", [2, -1]])
 def test_bytes_outside_of_the_binary_part(place: object) -> None:
-    plain = ["MapSpec", "a", "HASH", 1, 1, 1, 0, None, None, place, False, None, False, False]
+    plain = ["MapSpec", "a", "HASH", 1, 1, 1, 0, None, None, place, False, None, False, False, ""]
     with pytest.raises(DecodeError):
         serial.decode(repack(plain, b"1234"), spec.MapSpec)
     plain[9] = [1, 3]

@@ -107,6 +107,8 @@ def _user_map(info: MapInfo, limit: int, printed: bool) -> spec.MapSpec:
         value=value_of(value),
         printed=printed,
         scalar=not info.keyed,
+        # A declared map has the type and the size that the user gave it.
+        short="" if info.declaration is not None or not info.keyed else f".short{info.name}",
     )
 
 

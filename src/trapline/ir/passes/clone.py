@@ -1,4 +1,4 @@
-"""Copy a module's functions, so that the passes may change them in place.
+"""Copy a module's functions, so that the passes may change them in place; replace the operands of operations.
 
 Programs that share a subprogram get one each: what a parameter points to may differ between them.
 """
@@ -40,6 +40,24 @@ def clone_function(function: f.Function) -> f.Function:
                 attributes[name] = _sequence(value, copies)
     parameters = tuple(copies[p] for p in function.parameters)
     return f.Function(function.name, parameters, function.returns, blocks)  # type: ignore[arg-type]
+
+
+def substitute(function: f.Function, replaced: dict[f.Op, f.Op]) -> None:
+    """Let other values be used instead of some, everywhere in a function."""
+    if replaced:
+        for op in function.ops():
+            substitute_operands(op, replaced)
+
+
+def substitute_operands(op: f.Op, replaced: dict[f.Op, f.Op]) -> None:
+    """Let an operation use other values instead of some."""
+    attributes = op.__dict__
+    for name, value in attributes.items():
+        if isinstance(value, f.Op):
+            if value in replaced:
+                attributes[name] = replaced[value]
+        elif name == "arguments":
+            attributes[name] = tuple(replaced.get(v, v) for v in value)
 
 
 def _copy(op: f.Op, copies: dict[object, object], copied: list[dict[str, object]]) -> f.Op:

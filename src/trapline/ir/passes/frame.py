@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from trapline.errors import FeatureMissingError
 from trapline.ir import function as f
+from trapline.ir.passes.clone import substitute_operands
 from trapline.ir.passes.lifetimes import Lifetimes, Slot, share
 from trapline.ir.spec import SCRATCH, MapSpec, ModuleSpec, ProgramSpec
 from trapline.ir.types import BOOL, I32, VOID, Ptr, Space, Void
@@ -228,21 +229,11 @@ def _replace(function: f.Function, replaced: dict[f.Op, f.Op]) -> None:
         for op in block.ops:
             new = replaced.get(op)
             if new is None:
-                _substitute(op, replaced)
+                substitute_operands(op, replaced)
                 ops.append(op)
             elif isinstance(op, f.Local) and op.zero:
                 ops.append(f.Fill(VOID, new, 0, op.size, span=op.span))
         block.ops[:] = ops
-
-
-def _substitute(op: f.Op, replaced: dict[f.Op, f.Op]) -> None:
-    attributes = op.__dict__
-    for name, value in attributes.items():
-        if isinstance(value, f.Op):
-            if value in replaced:
-                attributes[name] = replaced[value]
-        elif name == "arguments":
-            attributes[name] = tuple(replaced.get(v, v) for v in value)
 
 
 def _retype(function: f.Function) -> None:
