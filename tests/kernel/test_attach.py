@@ -168,6 +168,21 @@ def test_the_cookie_reaches_the_program(kind: Kind) -> None:
         assert {extra for _, _, extra in running.records()} == {0x1234567890}
 
 
+@pytest.mark.parametrize("kind", [row for row in KINDS if row.values[0].type in ("KPROBE", "TRACEPOINT")])
+def test_the_kernel_samples_nothing_beside_the_program(kind: Kind) -> None:
+    (cpu, *_), before = target().online_cpus, os.sched_getaffinity(0)
+    probe = program(5, kind.point(), type=kind.type, result=1)  # pass the hit on to perf, as front ends do
+    with attached(probe) as running:
+        os.sched_setaffinity(0, {cpu})  # where its perf event is
+        try:
+            kind.fire()
+        finally:
+            os.sched_setaffinity(0, before)
+        assert running.records(ME)
+        counts = [os.read(fd, 8) for link in running.loaded.links for fd in link.perf_fds]
+        assert all(count == bytes(8) for count in counts)
+
+
 @pytest.mark.parametrize("kind", [row for row in KINDS if row.values[0].mine])  # separate events have no order
 def test_programs_on_one_place_run_in_source_order(kind: Kind) -> None:
     specs = [program(tag, kind.point(), type=kind.type, expected_attach=kind.expected) for tag in range(4)]

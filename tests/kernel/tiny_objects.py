@@ -22,7 +22,7 @@ def target() -> LiveTarget:
     return LiveTarget()
 
 
-def record_code(tag: int, *, cookie: bool = False, register: int | None = None) -> bytes:
+def record_code(tag: int, *, cookie: bool = False, register: int | None = None, result: int = 0) -> bytes:
     """Return code that writes {u64 tag; u64 pid_tgid; u64 extra} to the ring (map reference at instruction 0).
 
     `extra` is the attach cookie, or the context's 8 bytes at offset `register`.
@@ -35,14 +35,20 @@ def record_code(tag: int, *, cookie: bool = False, register: int | None = None) 
     if register is not None:
         asm.load(8, R0, R7, register).store(8, R10, -8, R0)
     asm.mov_reg(R1, R6).mov_reg(R2, R10).alu("add", R2, -24).mov(R3, 24).mov(R4, 0).call("ringbuf_output")
-    return asm.mov(R0, 0).exit().assemble()
+    return asm.mov(R0, result).exit().assemble()
 
 
 def program(
-    tag: int, *points: AttachPoint, type: str = "KPROBE", cookie: bool = False, register: int | None = None, **more: str
+    tag: int,
+    *points: AttachPoint,
+    type: str = "KPROBE",
+    cookie: bool = False,
+    register: int | None = None,
+    result: int = 0,
+    **more: str,
 ) -> ObjectProgram:
     """Return a program that records `tag` at each of its attach points."""
-    code = record_code(tag, cookie=cookie, register=register)
+    code = record_code(tag, cookie=cookie, register=register, result=result)
     return ObjectProgram(
         f"p{tag}", type, code, (MapRef(0, RING.name),), attach_points=points, label=points[0].label, **more
     )

@@ -51,7 +51,7 @@ def open_probe_event(
     cpu: int = 0,
     what: str = "probe",
 ) -> Fd:
-    """Open an event of the kprobe or uprobe PMU.
+    """Open an event of the kprobe or uprobe PMU, disabled: programs run, nothing is sampled.
 
     Args:
         pmu_type: what `pmu_type` said.
@@ -70,6 +70,7 @@ def open_probe_event(
         config2=offset,
         sample_period=1,
         wakeup_events=1,
+        flags=abi.PERF_ATTR_DISABLED,
     )
     return open_perf_event(attr, pid=pid, cpu=cpu, what=what)
 

@@ -64,7 +64,7 @@ def attach_perf_event(program: Program, point: AttachPoint, target: LiveTarget) 
                     continue  # a thread that just ended
                 raise _explain(point, spec, error.errno) from None
             events.append(event)
-            link = connect_program(program, event, point.label, point.cookie)
+            link = connect_program(program, event, point.label, point.cookie, enable=True)
             if link is not None:
                 links.append(link)
         if not events:

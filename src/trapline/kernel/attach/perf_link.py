@@ -1,4 +1,9 @@
-"""What every perf-based mechanism shares: tie a program to an open perf event and enable it."""
+"""What every perf-based mechanism shares: tie a program to an open perf event.
+
+A tracepoint, kprobe or uprobe runs its programs as soon as a perf event of it is open. The event itself stays disabled:
+an enabled one also makes the kernel prepare a sample of each hit on the event's CPU, which nobody reads, and which costs
+several times what the program does.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,11 @@ from trapline.syscall.fd import Fd
 from trapline.syscall.perf import ioctl_perf
 
 
-def connect_program(program: Program, event: Fd, label: str, cookie: int = 0) -> Fd | None:
-    """Run `program` when `event` fires, and enable the event.
+def connect_program(program: Program, event: Fd, label: str, cookie: int = 0, *, enable: bool = False) -> Fd | None:
+    """Run `program` when `event` fires.
 
-    A BPF link where the kernel has it (it carries the cookie), else the older ioctl.
+    A BPF link where the kernel has it (it carries the cookie), else the older ioctl.  `enable` is for events that count
+    or sample.
 
     Returns:
         The link, or ``None`` when the ioctl had to do.
@@ -30,7 +36,7 @@ def connect_program(program: Program, event: Fd, label: str, cookie: int = 0) ->
         link = Fd(result, f"link of {label}")
     elif result == -errno.EINVAL and not cookie:
         result = ioctl_perf(event.fileno(), PERF_EVENT_IOC_SET_BPF, program.fileno())
-    if result >= 0:
+    if result >= 0 and enable:
         result = ioctl_perf(event.fileno(), PERF_EVENT_IOC_ENABLE)
     if result < 0:
         if link is not None:

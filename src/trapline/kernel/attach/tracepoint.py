@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from trapline.abi.perf import PERF_TYPE_TRACEPOINT, PerfEventAttr
+from trapline.abi.perf import PERF_ATTR_DISABLED, PERF_TYPE_TRACEPOINT, PerfEventAttr
 from trapline.errors import AttachError, KernelError, NoSuchProbeError
 from trapline.ir.spec import AttachPoint, TracepointAttach
 from trapline.kernel.attach.perf_link import connect_program
@@ -35,7 +35,7 @@ def attach_tracepoint(program: Program, point: AttachPoint, target: LiveTarget) 
             near=near,
             hint=f"did you mean {', '.join(near)}?" if near else None,
         )
-    attr = PerfEventAttr(PERF_TYPE_TRACEPOINT, number, sample_period=1, wakeup_events=1)
+    attr = PerfEventAttr(PERF_TYPE_TRACEPOINT, number, sample_period=1, wakeup_events=1, flags=PERF_ATTR_DISABLED)
     try:
         event = open_perf_event(attr, cpu=target.online_cpus[0], what=point.label)
     except KernelError as error:
