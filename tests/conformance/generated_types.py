@@ -361,7 +361,9 @@ def _long_keys() -> Iterator[Body]:
             f' @t[{keys[0]}, "{"y" * 200}"] = avg(3); @t["{"y" * 200}", "b"] = avg(4); @t["a", "b"] = avg(5);'
             " print(@t);",
         )
-    yield Body("long key", f'@f["{"f" * 300}"] = 1; @f["b"] = 2; for ($kv : @f) {{ @n = sum($kv.1); }} print(@n); clear(@f);')
+    yield Body(
+        "long key", f'@f["{"f" * 300}"] = 1; @f["b"] = 2; for ($kv : @f) {{ @n = sum($kv.1); }} print(@n); clear(@f);'
+    )
 
 
 def _aggregates() -> Iterator[Body]:

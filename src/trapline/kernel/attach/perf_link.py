@@ -1,7 +1,7 @@
 """What every perf-based mechanism shares: tie a program to an open perf event.
 
 A tracepoint, kprobe or uprobe runs its programs as soon as a perf event of it is open. The event itself stays disabled:
-an enabled one also makes the kernel prepare a sample of each hit on the event's CPU, which nobody reads, and which costs
+an enabled one also makes the kernel prepare a sample of each hit on the event's CPU. Nobody reads it, and it costs
 several times what the program does.
 """
 
