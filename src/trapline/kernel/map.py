@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Iterator
 
 from trapline.abi import bpf as abi
@@ -241,11 +242,7 @@ class Map:
                 if token is None and not found:
                     return None
                 raise MapError(f"cannot read map {self.name}: {os.strerror(-result)}", errno=-result)
-            raw_keys, raw_values = keys.raw, values.raw
-            found.extend(
-                (raw_keys[i * key_size : (i + 1) * key_size], raw_values[i * value_size : (i + 1) * value_size])
-                for i in range(handled)
-            )
+            found.extend(zip(_slices(keys, key_size, handled), _slices(values, value_size, handled), strict=True))
             if result == -errno.ENOENT:
                 return found
             token = following
@@ -287,6 +284,11 @@ class Map:
 
     def __repr__(self) -> str:
         return f"<Map {self.name} {self.spec.type}{' closed' if self.fd.closed else ''}>"
+
+
+def _slices(buffer: ctypes.Array[ctypes.c_char], size: int, count: int) -> list[bytes]:
+    """Return the first `count` pieces of `size` bytes."""
+    return [piece for (piece,) in struct.iter_unpack(f"{size}s", memoryview(buffer)[: size * count])]
 
 
 class _mapped_errors:
