@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.harness.cache_states import STATES, CacheState, cache_state, parse_cache_states
 from tests.harness.features import FEATURES, INSTALLED, has_feature
 from tests.harness.leaks import find_leaks, take_snapshot
 from tests.harness.limits import scaled
@@ -20,6 +21,8 @@ MODE = os.environ.get("TRAPLINE_KERNEL_TESTS", "")
 REQUIRED = MODE == "1"
 IN_GUEST = bool(os.environ.get("TRAPLINE_GUEST"))
 DEFAULT_LIMIT_S = 60.0
+# Those of --cache-state, with what was done in them.
+CACHE_STATES: dict[str, CacheState] = {}
 
 
 # A loaded machine is no bug; the limit per test catches what hangs.
@@ -34,11 +37,16 @@ class TestTimeoutError(Exception):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer to run a part of the tests, so that several guests can share a kernel's."""
+    parser.addoption("--cache-state", default="", help=f"run in these states of the cache: {','.join(STATES)} or all")
     parser.addoption("--part", default="1/1", help="run part K of N (every Nth test, from the Kth on): 1/2")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Write results where we are told to."""
+    try:
+        parse_cache_states(config.getoption("--cache-state"))
+    except ValueError as error:
+        raise pytest.UsageError(f"--cache-state: {error}") from None
     if path := os.environ.get("TRAPLINE_RESULTS"):
         config.pluginmanager.register(ResultFile(Path(path)))
 
@@ -55,6 +63,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.kernel)
     part, parts = (int(number) for number in config.getoption("--part").split("/"))
     items[:] = items[part - 1 :: parts]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each state of the cache that was asked for."""
+    if (
+        states := parse_cache_states(metafunc.config.getoption("--cache-state"))
+    ) and "_cache_state" in metafunc.fixturenames:
+        metafunc.parametrize("_cache_state", states, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _cache_state(request: pytest.FixtureRequest) -> Iterator[None]:
+    if hasattr(request, "param"):
+        with cache_state(CACHE_STATES.setdefault(request.param, CacheState(request.param))):
+            yield
+    else:
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was done to the cache."""
+    for state in CACHE_STATES.values():
+        terminalreporter.write_line(f"cache state {state.name}: {state.totals}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

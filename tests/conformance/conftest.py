@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # What needs no kernel probe is compared with the peer on the host: a guest is 20 times slower.
-_HOST_ONLY = ["test_differential.py", "test_differential_types.py", "test_peer_errors.py"]
+_HOST_ONLY = ["test_differential.py", "test_differential_types.py", "test_peer_errors.py", "test_cache_states.py"]
 collect_ignore = _HOST_ONLY if os.environ.get("TRAPLINE_GUEST") else []
 
 

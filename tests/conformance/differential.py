@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from tests.conformance.generated import Body
@@ -48,8 +49,9 @@ def run_trapline(folder: Path) -> Runner:
     return run
 
 
+@cache
 def run_bpftrace(script: str, *options: str) -> Done:
-    """Run a script with the peer."""
+    """Run a script with the peer, once: trapline may be run in several states of its cache."""
     done = run_peer(["bpftrace", *options, "-e", script], timeout_s=scaled(50))
     return Done(done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), done.returncode)
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.harness.cache_states import in_cache_state
+
 from trapline.cli import main
 from trapline.engine.host import live_target
 
@@ -53,7 +55,8 @@ def _redirected(number: int, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+def changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change environment variables for a while."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
@@ -69,15 +72,23 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 def run_command_line(arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Done:
     """Run ``trapline`` with arguments; `folder` takes what it prints.
 
-    The time limit of the test interrupts it.
+    The time limit of the test interrupts it. With ``pytest --cache-state`` it runs with the cache in that state.
     """
+
+    def run(state: Mapping[str, str]) -> Done:
+        return _run_once(arguments, folder, {**state, **(environment or {})})
+
+    return in_cache_state(run, in_process=True)
+
+
+def _run_once(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Done:
     out, err = folder / "stdout", folder / "stderr"
     restricts = any(word.partition("=")[0] in _RESTRICTING for word in arguments)
     if restricts:
         live_target.cache_clear()
     wakeup = signal.set_wakeup_fd(-1)
     try:
-        with _environment(environment or {}), _redirected(1, out), _redirected(2, err):
+        with changed_environment(environment), _redirected(1, out), _redirected(2, err):
             code = main(arguments)
     finally:
         signal.set_wakeup_fd(wakeup)

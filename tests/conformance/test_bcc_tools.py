@@ -6,13 +6,15 @@ of its time. ``python -m tests.conformance.bcc_sweep`` runs all, for docs/bcc-co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.conformance.bcc_run import preload
+from tests.conformance.bcc_run import Run, preload
 from tests.conformance.bcc_sweep import run
 from tests.conformance.bcc_tools import BROKEN, LACKS, WORKS, BccTool, find_tools, fits, verdict
+from tests.conformance.in_process import changed_environment
+from tests.harness.cache_states import in_cache_state
 from tests.harness.features import has_feature
 
 
@@ -33,7 +35,11 @@ def _preloaded() -> None:
 @pytest.mark.usefixtures("_preloaded")
 @pytest.mark.parametrize(("package", "path", "tool"), [*_parameters()])
 def test_tool(package: str, path: Path, tool: BccTool, tmp_path: Path) -> None:
-    done = run(path, tool, package, tmp_path)
+    def run_once(state: Mapping[str, str]) -> Run:
+        with changed_environment(state):
+            return run(path, tool, package, tmp_path)
+
+    done = in_cache_state(run_once, in_process=False)
     result, reason = verdict(tool, done.done, done.pid, fit=fits(tool))
     shown = f"--- stdout\n{done.done.stdout}\n--- stderr\n{done.done.stderr}\n--- pid {done.pid}, {done.seconds:.1f} s"
     assert result in (WORKS, LACKS, BROKEN), f"{result}: {reason}\n{shown}"

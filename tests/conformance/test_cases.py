@@ -6,12 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from tests.conformance.case_files import Case, read_all_cases
 from tests.conformance.in_process import Done, run_command_line
+from tests.harness.cache_states import in_cache_state
 from tests.harness.limits import scaled
 
 # What a run says about itself; anything else on stderr must be expected.
@@ -32,6 +33,11 @@ def _make_parameters() -> Iterator[object]:
 
 @pytest.mark.parametrize("case", _parameters())
 def test_case(case: Case, tmp_path: Path) -> None:
+    check_case(case, tmp_path)
+
+
+def check_case(case: Case, tmp_path: Path) -> None:
+    """Run a case and compare what it prints; `tmp_path` takes its files."""
     run = _run_process if "PROCESS" in case.values else _run_here
     done = run(case, tmp_path)
     shown = f"{case.where}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}\n--- exit code {done.code}"
@@ -56,13 +62,18 @@ def _run_here(case: Case, folder: Path) -> Done:
 
 
 def _run_process(case: Case, folder: Path) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-m", "trapline", *case.arguments(folder)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env={**os.environ, **case.environment},
-        timeout=scaled(40),
-        check=False,
-        text=True,
-    )
-    return Done(done.stdout, done.stderr, done.returncode)
+    arguments = case.arguments(folder)
+
+    def run(state: Mapping[str, str]) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "trapline", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, **state, **case.environment},
+            timeout=scaled(40),
+            check=False,
+            text=True,
+        )
+        return Done(done.stdout, done.stderr, done.returncode)
+
+    return in_cache_state(run, in_process=False)
