@@ -41,6 +41,25 @@ TEXTS = {
             events.perf_submit(ctx, &e, sizeof(e));
             return 0;
         }""",
+    "a size of 32 bits, limited in an inline function": """
+        struct data_t { u32 size; char text[8192]; };
+        BPF_PERCPU_ARRAY(datas, struct data_t, 1);
+        static inline u32 smaller(u32 a, u32 b) { return a < b ? a : b; }
+        int f(struct pt_regs *ctx) {
+            u32 zero = 0;
+            int length = PT_REGS_RC(ctx);
+            struct data_t *data = datas.lookup(&zero);
+            if (length <= 0 || !data) return 0;
+            data->size = length;
+            u32 size = smaller(8192, length);
+            bpf_probe_read_user(&data->text, size, (char *)PT_REGS_PARM1(ctx));
+            return size;
+        }""",
+    "a type that the kernel's headers rename": """
+        struct slab { struct kmem_cache *cache; struct rcu_head rcu_head; };
+        int f(struct pt_regs *ctx, struct slab *slab, struct task_struct *task) {
+            return slab->rcu_head.next && task->rcu.func ? sizeof(struct rcu_head) : 0;
+        }""",
     "pointers of the kernel kept in a map": """
         BPF_HASH(files, u64, struct file *);
         BPF_HASH(sizes, u64, u64);

@@ -146,6 +146,7 @@ _TEXT = r"""
 #define TC_ACT_REPEAT 6
 #define TC_ACT_REDIRECT 7
 #define sockaddr_storage __kernel_sockaddr_storage
+#define rcu_head callback_head
 #define sk_family __sk_common.skc_family
 #define sk_state __sk_common.skc_state
 #define sk_reuse __sk_common.skc_reuse

@@ -55,8 +55,18 @@ def value_call(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
         return _sync(lo, expr)
     name = expr.name.removeprefix("bpf_")
     if expr.name.startswith("bpf_") and name in HELPERS:
-        return call_helper(lo, name, [lo.wide(argument) for argument in expr.arguments], expr.type)
+        return call_helper(lo, name, [_helper_argument(lo, argument) for argument in expr.arguments], expr.type)
     raise lo.unsupported(f"the function '{expr.name}' is not available in BPF programs", expr)
+
+
+def _helper_argument(lo: Lowerer, argument: tree.Expr) -> f.Op:
+    value = lo.value(argument)
+    size = isinstance(argument.type, CInt) and argument.type.bits == 32 and not argument.type.signed
+    if size and not isinstance(value, f.Const):
+        # LLVM makes of (u64)min(size, 8192) a comparison of 32 bits and size & 16383: for Linux 6.1 the latter is up to
+        # 16383. What the comparison says it sees in all 64 bits of what is computed in 32.
+        value = lo.b.binary("add", value, lo.b.barrier(lo.b.i32(0)))
+    return lo.widened(value, argument.type)
 
 
 def call_helper(lo: Lowerer, name: str, arguments: list[f.Op], type_: CType) -> f.Op:

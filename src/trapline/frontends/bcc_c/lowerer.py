@@ -265,12 +265,15 @@ class Lowerer:
 
     def wide(self, expr: tree.Expr) -> f.Op:
         """Return the value of an expression as helpers take it: a pointer or an i64, extended by its sign."""
-        value = self.value(expr)
+        return self.widened(self.value(expr), expr.type)
+
+    def widened(self, value: f.Op, type_: CType) -> f.Op:
+        """Return a value of a C type as `wide` does."""
         if isinstance(value.type, Ptr):
             return value
-        if isinstance(value, f.Const) and isinstance(expr.type, CInt):
-            return self.b.i64(expr.type.wrap(value.value))
-        return self.b.resize(value, I64, signed=isinstance(expr.type, CInt) and expr.type.signed)
+        if isinstance(value, f.Const) and isinstance(type_, CInt):
+            return self.b.i64(type_.wrap(value.value))
+        return self.b.resize(value, I64, signed=isinstance(type_, CInt) and type_.signed)
 
     # -- conditions
 
