@@ -18,6 +18,10 @@ from tests.conformance.bcc_workload import COMM
 from tests.conformance.in_process import Done
 
 SAME, DIFFERS, BCC_FAILS, OURS_FAILS, NEITHER = "same", "differs", "BCC fails", "ours fails", "neither runs"
+# A terminal goes to a line, to the first line, or to a column.
+_MOVE = re.compile(r"\x1b\[(?:(?P<line>\d+)(?:;\d+H|d)|(?P<home>H)|\d+G)")
+# BCC itself, which is started for each tool, and trapline.
+_TRACER = re.compile(r"\bld-linux-x86-64|\bpython")
 _TERMINAL = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])|[\x0e\x0f\r]")
 _MASKS = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "00:00:00"),
@@ -34,17 +38,24 @@ _HEADING = re.compile(
 )
 # tool → what differs from run to run in the rows of the workload: the groups are masked.
 _VARIES: dict[str, tuple[str, ...]] = {
+    "cachetop": (rf"^ *(\d+) root +{COMM} +(\d+) +(\d+) ",),
+    "compactsnoop": (r" (\d) +ZONE_(\w+)", r"SYNC +[\d.]+ +(\w+)$"),
+    "drsnoop": (r" (\d+)$",),
     "execsnoop": (r"^true +(\d+)",),
     "exitsnoop": (r"^\w+ +(\d+) +\d+ +\d+ ", r"^\w+ +\S+ +\d+ +(\d+) "),
     # As often as the workload came round in its time.
     "filetop": (r"bccwork +(\d+) +(\d+) +(\d+) +(\d+)",),
     "syscount": (r"bccwork +(\d+)",),
+    "offwaketime": (r"^ *(?:target|waker): +(\S.*)$",),
     "oomkill": (r"PID (\d+) \(\S+ OOM kill of PID (\d+) ", r" (\d+/\d+) (\d+)$"),
     "runqslower": (rf"{COMM} +(\d+) +(\d+)$",),
     "shmsnoop": (r"SHMGET +(\w+)", r"shmid: (\w+)"),
 }
 # Their rows come as often as a sample, or a switch of tasks, hits the workload.
-_SAMPLED = frozenset({"profile", "runqslower", "offcputime", "offwaketime", "wakeuptime"})
+_SAMPLED = frozenset(
+    {"cachetop", "compactsnoop", "drsnoop", "numasched", "profile", "runqslower"}
+    | {"offcputime", "offwaketime", "wakeuptime"}
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Printed:
         self.tool = tool
         self.code: int = run["code"]
         self.pid: int = run["pid"]
-        self.text: str = _TERMINAL.sub("", run["stdout"])
+        self.text: str = _TERMINAL.sub("", _lay_out(run["stdout"]))
         self.errors: str = run["stderr"]
         self._raw: str = run["stdout"]
         self.failure = _failure(tool, Done(self._raw, self.errors, self.code), self.pid)
@@ -110,15 +121,16 @@ class Printed:
 
     @property
     def others(self) -> list[str]:
-        """The rest."""
-        return [line for line in self.lines if not self._is_row(line) and not _HEADING.search(line)]
+        """The rest, but for what is about the tracer."""
+        found = (line for line in self.lines if not self._is_row(line) and not _HEADING.search(line))
+        return [line for line in found if not _TRACER.search(line)]
 
     def _is_row(self, line: str) -> bool:
         return bool(re.search(rf"\b({self.pid}|{COMM}|5432[12])\b", line))
 
     def values(self, line: str) -> tuple[str, ...]:
         """Return the columns of a line with what varies masked."""
-        line = re.sub(rf"\b{self.pid}\b", "PID", line)
+        line = re.sub(rf"(?<![\w.]){self.pid}\b", "PID", line)
         line = _CLIENT_PORT.sub("PORT", _ADDRESS.sub("ADDRESS", line))
         return tuple(_NUMBER.sub(_shorten_float, re.sub("~+", "~", line)).split())
 
@@ -130,6 +142,18 @@ class Printed:
             match = re.search(pattern.replace("{pid}", str(self.pid)), self._raw, re.MULTILINE)
             found.append(form(self._mask(_TERMINAL.sub(" ", match[0]))) if match else "")
         return found
+
+
+def _lay_out(text: str) -> str:
+    """Return what goes to a terminal in lines: another line begins one, another column is a space."""
+    at = ""
+
+    def move(match: re.Match[str]) -> str:
+        nonlocal at
+        before, at = at, match["line"] or ("1" if match["home"] else at)
+        return " " if at == before else "\n"
+
+    return _MOVE.sub(move, text)
 
 
 def _shorten_float(match: re.Match[str]) -> str:
@@ -196,7 +220,8 @@ def _differences(bcc: Printed, ours: Printed) -> Iterator[str]:
 
 
 def _warnings(errors: str) -> list[str]:
-    """Return what a run wrote to stderr, without the compiler's warnings, which are of BCC's headers."""
+    """Return what a run wrote to stderr, without what the compiler warns of BCC's headers, and where Ctrl-C was."""
+    errors = re.sub(r"Traceback \(most recent call last\):\n( .*\n)+KeyboardInterrupt\b", "KeyboardInterrupt", errors)
     kept: list[str] = []
     warning = False
     for line in errors.splitlines():

@@ -16,8 +16,8 @@ from typing import Any
 
 from tests.conformance.bcc_peer import prepare_bcc, trace_with_bcc
 from tests.conformance.bcc_run import preload, trace_with_trapline
-from tests.conformance.bcc_sweep import run
-from tests.conformance.bcc_tools import BccTool, find_tools
+from tests.conformance.bcc_sweep import load_modules, run
+from tests.conformance.bcc_tools import TOOLS, BccTool, find_tools
 
 PACKAGE = "0.37"
 TRACERS = {"bcc": trace_with_bcc, "trapline": trace_with_trapline}
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="the file to append to")
     options = parser.parse_args()
     prepare_bcc()
+    load_modules(TOOLS)
     preload()
     have = set()
     if options.results.exists():

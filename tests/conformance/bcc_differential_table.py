@@ -26,6 +26,7 @@ _LOST = "BCC loses a Ctrl-C that comes with an event: Python drops what a callba
 _REASONS: dict[str, str] = {
     "killsnoop": _LOST,
     "runqslower": _LOST,
+    "softirqslower": _LOST,
     "fileslower": "BCC's library writes to stderr of a function that the tool tries first and does without. "
     "trapline leaves it at the exception that the tool catches",
 }

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conformance.bcc_waits import tell_first_wait
-from tests.conformance.bcc_workload import COMM, OUTPUT, TERMINAL, WORKLOADS
+from tests.conformance.bcc_workload import COMM, OUTPUT, PATIENCE, TERMINAL, WORKLOADS
 from tests.conformance.in_process import Done
 from tests.harness.limits import scaled
 
@@ -128,7 +128,7 @@ def run_tool(
         ready = waiting.wait(scaled(10), lambda: _has_ended(tool, status) or (shell and bool(_read(out))))
         if not status:
             go.send()
-            worked.wait(scaled(3))
+            worked.wait(scaled(PATIENCE))
         if not ends:
             _wait_until(lambda: complete(_read(out), worker) or _has_ended(tool, status), scaled(1.5))
         if not status:

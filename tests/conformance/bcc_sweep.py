@@ -9,21 +9,26 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.conformance.bcc_run import Pipe, Run, preload, run_tool, trace_with_trapline
-from tests.conformance.bcc_tools import FAILS, PACKAGES, BccTool, find_tools, fits, missing_patterns, verdict
+from tests.conformance.bcc_tools import FAILS, PACKAGES, TOOLS, BccTool, find_tools, fits, missing_patterns, verdict
 from tests.harness.limits import scaled
 
 _SHARED = Path("/usr/share/bpfcc-tools")
 
 
-def prepare(tool: BccTool, package: str) -> None:
-    """Load the modules that a tool probes, and put the files where the package has them."""
-    for module in tool.modules:
+def load_modules(tools: Iterable[BccTool]) -> None:
+    """Load the modules that tools probe. What `preload` then reads for all knows their functions."""
+    for module in sorted({module for tool in tools for module in tool.modules}):
         if not Path(f"/sys/module/{module}").exists():
             subprocess.run(["modprobe", module], check=False, capture_output=True, timeout=scaled(10))
+
+
+def prepare(tool: BccTool, package: str) -> None:
+    """Load the modules that a tool probes, and put the files where the package has them."""
+    load_modules([tool])
     # Only in a guest: what it writes is lost with it.
     if os.environ.get("TRAPLINE_GUEST"):
         _SHARED.mkdir(exist_ok=True)
@@ -63,6 +68,7 @@ def main() -> None:
     parser.add_argument("-v", action="store_true", help="show what was printed")
     options = parser.parse_args()
     begun = time.monotonic()
+    load_modules(TOOLS)
     preload()
     print(f"preloaded in {time.monotonic() - begun:.1f} s", flush=True)
     for package in options.package or PACKAGES:

@@ -26,8 +26,9 @@ _GAP = r"(?: |\x1b\[\d+(?:;\d+)?[HG])+"  # between the columns of a terminal
 _IDMAPS = ("old_mnt_userns", "new_mnt_idmap")
 _INLINED = (
     r"no function (__)?blk_account_io_(start|done)|mark blk_account_io_(start|done) notrace"
-    r"|the compiler changed blk_account_io_(start|done);"
+    r"|the compiler changed blk_account_io_(start|done);|No found any block io start probe"
 )
+_KERNEL_LACKS_MPTCP = "Failed to load BPF program b'kmod_ret__update_socket_protocol'"  # which came with Linux 6.6
 _NO_PROBES = "Failed to enable USDT probe"
 
 
@@ -75,9 +76,9 @@ def _tool(name: str, line: str = "", workload: str = "files", *patterns: str, **
     return BccTool(name, tuple(line.split()), workload, patterns, **named)  # type: ignore[arg-type]
 
 
-def _slower(name: str) -> str:
-    """Return the row of a write of 4 bytes, as the tools print it that trace slow operations of a file system."""
-    return rf"(b'{_WORK}'|{_WORK}) +{{pid}} +W 4 +0 +[\d.]+ (b'{name}'|{name})$"
+def _slower(name: str, kind: str = "W") -> str:
+    """Return the row of an operation on 4 bytes, as the tools print it that trace slow operations of a file system."""
+    return rf"(b'{_WORK}'|{_WORK}) +{{pid}} +{kind} 4 +0 +[\d.]+ (b'{name}'|{name})$"
 
 
 TOOLS = (
@@ -159,7 +160,7 @@ TOOLS = (
     _tool("exitsnoop", "", "exits", rf"^{_WORK} +\d+ +{{pid}} +\d+ +[\d.]+ +code 7$"),
     _tool("ext4dist", "3 1", "ext4", r"^operation = write$", _BUCKET, ends=True, modules=("ext4", "loop")),
     _tool("ext4slower", "0", "ext4", rf"{_WORK} +{{pid}} +W 4096 +0 +[\d.]+ ext4-file", modules=("ext4", "loop")),
-    _tool("f2fsslower", "0", "f2fs", _slower("file"), modules=("f2fs", "loop")),
+    _tool("f2fsslower", "0", "f2fs", _slower("file"), _slower("file", "R"), modules=("f2fs", "loop")),
     _tool("filegone", "", "named", rf"{{pid}} +{_WORK} +DELETE +second-name", knows=_IDMAPS),
     _tool("filelife", "", "named", rf"{{pid}} +{_WORK} +[\d.]+ +second-name", knows=_IDMAPS),
     _tool("fileslower", "-p {pid} 0", "named", rf"{_WORK} +{{pid}} +W 5000 +[\d.]+ first-name"),
@@ -183,7 +184,7 @@ TOOLS = (
         "mount",
         rf'{_WORK} +{{pid}} +{{pid}} +\d+ +mount\("bccdev", "/tmp/trapline-bcc", "tmpfs", (0x0|0|""), "size=1m"\) = 0$',
     ),
-    _tool("mptcpify", f"-t {_WORK}", "protocol", rf"^{_WORK}: protocol 262$"),
+    _tool("mptcpify", f"-t {_WORK}", "protocol", rf"^{_WORK}: protocol 262$", lacks=_KERNEL_LACKS_MPTCP),
     _tool("mysqld_qslower", "{pid}", "files", lacks="Failed to enable USDT probe 'query__start'"),
     _tool("netqtop", "-n lo -i 1", "tcp_and_wait", r"^ Total +[1-9]"),
     _tool("nfsdist", "20 1", "nfs", r"^operation = '?write'?$", _BUCKET, ends=True, modules=("nfs", "nfsv4")),
@@ -197,7 +198,8 @@ TOOLS = (
         lacks="The machine has one NUMA node",
     ),
     _tool("offcputime", "-p {pid} 2", "everything", rf"{_WORK} \({{pid}}\)$", ends=True),
-    _tool("offwaketime", "2", "everything", rf"target: +{_WORK} {{pid}}$", ends=True),
+    # It takes the process from the task that gets the processor, and the name from the one that loses it.
+    _tool("offwaketime", "2", "everything", r"target: +\S.* {pid}$", ends=True),
     _tool("oomkill", "", "out_of_memory", r'Triggered by PID \d+ \("bccwork"\), OOM kill of PID \d+ \("bccwork"\)'),
     _tool(
         "opensnoop",
@@ -310,7 +312,7 @@ TOOLS = (
     _tool("wakeuptime", "-p {pid} 2", "everything", rf"target: +{_WORK}$", ends=True),
     _tool("wqlat", "2 1", "everything", _BUCKET, ends=True),
     _tool("xfsdist", "3 1", "xfs", r"^operation = write$", ends=True, modules=("xfs", "loop")),
-    _tool("xfsslower", "0", "xfs", _slower("file"), modules=("xfs", "loop")),
+    _tool("xfsslower", "0", "xfs", _slower("file"), _slower("file", "R"), modules=("xfs", "loop")),
     _tool("zfsdist", "2 1", "files", ends=True, lacks="the kernel has no function z"),
     _tool("zfsslower", "", "files", lacks="the kernel has no function z"),
 )

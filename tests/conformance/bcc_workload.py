@@ -25,6 +25,7 @@ COMM = "bccwork"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 TERMINAL = "TRAPLINE_BENCH_TERMINAL"  # the variable that names it
 OUTPUT = "TRAPLINE_BENCH_OUTPUT"  # and the file that takes what the tool prints
+PATIENCE = 5.0  # seconds that a workload may take on an idle machine
 _SHM_KEY = 0x54524150
 _EVER = 2**31 - 1
 _RTM_NEWQDISC, _RTM_DELQDISC, _TC_H_ROOT = 36, 37, 0xFFFFFFFF
@@ -172,9 +173,10 @@ def f2fs() -> None:
 
 def huge() -> None:
     """Ask for more huge pages than there is memory, so that the kernel reclaims pages and moves them together."""
-    # The kernel stops at a signal: if this process were killed in between, nobody would give the pages back.
+    # An emulated Linux 6.1 needs half a minute for it. The kernel stops at a signal: if this process were killed in
+    # between, nobody would give the pages back.
     signal.signal(signal.SIGALRM, lambda number, frame: None)
-    signal.setitimer(signal.ITIMER_REAL, scaled(1.5))
+    signal.setitimer(signal.ITIMER_REAL, scaled(PATIENCE - 1))
     for count in ("100000", "0"):
         _write("/proc/sys/vm/nr_hugepages", count)
 

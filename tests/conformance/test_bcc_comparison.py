@@ -61,6 +61,22 @@ def test_warnings_of_the_headers_are_left_out_and_other_messages_are_not() -> No
     assert outcome.how == ("stderr ‘cannot attach kprobe’ and none",)
 
 
+def test_what_a_terminal_shows_is_compared_by_its_lines() -> None:
+    heading = "\x1b[H\x1b[J06:00:00 Buffers MB: 0\r\x1b[2dPID  UID  CMD  HITS\x1b[3;6H"
+    bcc = heading + "369 root  bccwork\x1b[3;40H35\x1b[52G2\x1b[60G16\x1b[68G9.5%\x1b[4;1H"
+    ours = bcc.replace("369", "372").replace("H35", "H41")
+    assert compare(_record(bcc, ours, tool="cachetop")).result == SAME
+    assert compare(_record(bcc, ours.replace("9.5", "9"), tool="cachetop")).how == (
+        "rows ‘~ root bccwork ~ ~ 16 F1%’ and ‘~ root bccwork ~ ~ 16 9%’",
+    )
+
+
+def test_where_ctrl_c_came_is_not_compared() -> None:
+    bcc, ours = (f'Traceback (most recent call last):\n  File "{at}"\n    main()\nKeyboardInterrupt\n' for at in "ab")
+    runs = {"bcc": {"stderr": bcc, "code": 130}, "trapline": {"stderr": ours, "code": 130}}
+    assert compare(_record(_HEADING + _ROW, _HEADING + _OURS, **runs)).result == SAME
+
+
 def test_a_run_that_fails_says_how() -> None:
     failed = {"stdout": "", "stderr": _TRACEBACK, "code": 1}
     good, mine = _HEADING + _ROW, _HEADING + _OURS
