@@ -48,6 +48,7 @@ def _all_bodies() -> list[Body]:
         *_map_values(),
         *_map_keys(),
         *_long_keys(),
+        *_maps_without_keys(),
         *_aggregates(),
         *_formats(),
         *_enums(),
@@ -364,6 +365,35 @@ def _long_keys() -> Iterator[Body]:
     yield Body(
         "long key", f'@f["{"f" * 300}"] = 1; @f["b"] = 2; for ($kv : @f) {{ @n = sum($kv.1); }} print(@n); clear(@f);'
     )
+
+
+def _maps_without_keys() -> Iterator[Body]:
+    """Scalars and histograms without keys, which live in arrays (`trapline.runtime.stored_maps`)."""
+    for value in ("count()", "sum(-3)", "avg(7)", "min(7)", "max(-7)", "stats(7)", "hist(7)", "lhist(7, 0, 10, 1)"):
+        yield Body(
+            "no key",
+            f"@a = {value}; @a = {value}; print(@a); @z = {value}; zero(@z); print(@z); @z = {value};"
+            f" @c = {value}; clear(@c); @d = {value}; clear(@d); @d = {value}; zero(@d);",
+        )
+        yield Body("no key", f"print(@n); if (pid == 0) {{ @n = {value}; }}")
+        yield Body("no key", f"zero(@n); clear(@n); if (pid == 0) {{ @n = {value}; }} zero(@n); print(@n);")
+    for value in (
+        "0",
+        "5",
+        "-5",
+        "(int8)-5",
+        "(uint16)70000",
+        "(uint8*)4096",
+        "true",
+        "(uint32)77",
+        '"text"',
+        "(1, 2)",
+    ):
+        yield Body("no key", f"@a = {value}; print(@a); $v = @a; print($v); @z = {value}; zero(@z); print(@z);")
+        yield Body("no key", f"@c = {value}; clear(@c); print(@c); @d = {value}; clear(@d); @d = {value};")
+        yield Body("no key", f"@d = {value}; print(delete(@d)); print(delete(@d)); @e = {value}; _ = delete(@e);")
+        yield Body("no key", f"$v = @n; print($v); if (pid == 0) {{ @n = {value}; }}")
+    yield Body("no key", "@x++; ++@x; print(@x--); @y -= 5; @y *= 3; print(@y); @u = 0; print(@u); clear(@y);")
 
 
 def _aggregates() -> Iterator[Body]:

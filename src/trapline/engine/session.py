@@ -38,7 +38,7 @@ from trapline.runtime.losses import LostEvents
 from trapline.runtime.maps import MapView
 from trapline.runtime.names import Names
 from trapline.runtime.output.protocol import Location, Output
-from trapline.runtime.split_maps import join_maps
+from trapline.runtime.stored_maps import as_written
 from trapline.runtime.symbols import KernelSymbols
 from trapline.runtime.typed import TypedEvent
 from trapline.source import Sources
@@ -106,7 +106,7 @@ class EngineSession:
                 self._pidfd = self._stack.enter_context(open_pidfd(pid))
             self._object: LoadedObject = self._load(spec, target, verifier_log)
             self._stack.callback(self._object.close)
-            self._maps = join_maps(self._object.maps)
+            self._maps = as_written(self._object.maps)
             past: PastMappings | None = None
             if shows_user_symbols(spec):
                 from trapline.runtime.past_mappings import PastMappings

@@ -30,7 +30,8 @@ class MapSpec:
         initial: contents of element 0 (``.rodata``); the map is frozen after it was written when `frozen`.
         inner: the inner map of a map-in-map.
         printed: whether the run prints the map at its end.
-        scalar: the map has one element whose key is not shown.
+        scalar: the map has one element whose key is not shown (a histogram's: one for each bucket). In an ARRAY or
+            PERCPU_ARRAY, a word behind the value tells whether it was set.
         short: the map that takes the elements with short strings in their keys (`trapline.ir.short_keys`), if any. A
             front end names it where it allows that; `trapline.ir.passes.short_keys` makes it, or takes the name away.
     """

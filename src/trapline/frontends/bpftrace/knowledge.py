@@ -33,7 +33,8 @@ class Variable:
 class MapInfo:
     """What is known of a map: `keyed` is ``None`` until its first use; `read` when an element is read or stepped.
 
-    It is `interrupted` when an aggregate of it changes in a program that another one may interrupt on the same CPU.
+    It is `interrupted` when an aggregate of it changes in a program that another one may interrupt on the same CPU, and
+    `deletes` when a program deletes of it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MapInfo:
     used: Span | None = None
     read: bool = False
     interrupted: bool = False
+    deletes: bool = False
 
 
 @record(eq=False)

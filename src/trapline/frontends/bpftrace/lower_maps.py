@@ -9,7 +9,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.knowledge import MapInfo
 from trapline.frontends.bpftrace.lower_base import is_signed
 from trapline.frontends.bpftrace.lower_expressions import ExpressionLowerer
-from trapline.frontends.bpftrace.module_builder import key_size
+from trapline.frontends.bpftrace.module_builder import in_array, is_set_offset, key_size
 from trapline.ir.buckets import BUCKET_BYTES
 from trapline.ir.function import Op
 from trapline.ir.types import I64, Ptr, Space, integer
@@ -171,6 +171,9 @@ class MapLowerer(ExpressionLowerer):
     def store_scalar(self, info: MapInfo, key: Op, value: Op, source: ast.Node) -> None:
         """Write a scalar in place when the element exists, else insert it."""
         b = self.b
+        if in_array(info):
+            self._change_in_array(info, key, lambda place: self._keep(value, place))
+            return
         pointer = b.map_lookup(info.name, key)
         there, insert, after = b.new_block("there"), b.new_block("insert"), b.new_block("stored")
         b.branch(b.compare("ne", pointer, b.null(Space.MAP)), there, insert)
@@ -198,6 +201,9 @@ class MapLowerer(ExpressionLowerer):
     ) -> None:
         """Change an element of some words; a missing one is inserted first, unless another program is faster."""
         b = self.b
+        if in_array(info):
+            self._change_in_array(info, key, change)
+            return
         pointer = b.variable(b.map_lookup(info.name, key), "element")
         space = Ptr(Space.MAP)
         with b.when(b.compare("eq", b.load(space, pointer), b.null(Space.MAP))):
@@ -214,6 +220,15 @@ class MapLowerer(ExpressionLowerer):
         self.fault("map_full", "map_update_elem", source, b.i64(-7))  # -E2BIG
         b.jump(after)
         b.start(after)
+
+    def _change_in_array(self, info: MapInfo, key: Op, change: Callable[[Op], None]) -> None:
+        """Change an element of an array, where all are zero at first, and remember that it was set."""
+        b = self.b
+        place = b.map_lookup(info.name, key)
+        with b.when(b.compare("ne", place, b.null(Space.MAP))):
+            change(place)
+            if not (isinstance(info.value, t.AggregateT) and info.value.histogram):
+                b.store(b.i64(1), b.offset(place, is_set_offset(info.value)))
 
     def assign_map(self, node: ast.Assign, target: ast.MapName | ast.MapElement) -> None:
         """Lower an assignment to a map, compound ones included."""
@@ -272,7 +287,7 @@ class MapLowerer(ExpressionLowerer):
         what is there: `change` must do the same to zeros.
         """
         b = self.b
-        if info.interrupted:
+        if info.interrupted or in_array(info):
             self._change_or_insert_zeros(info, key, len(initial), change, source)
             return
         pointer = b.map_lookup(info.name, key)

@@ -73,8 +73,21 @@ class ModuleBuilder:
         return tuple(maps)
 
 
+def in_array(info: MapInfo) -> bool:
+    """Tell whether the value of a map without keys lives in an array, which programs reach without hashing.
+
+    Its only element, or each bucket of a histogram, is always there; behind a value stands a word that is not 0 once
+    the value was set (see `trapline.runtime.stored_maps`).
+    """
+    if info.keyed or info.declaration is not None or info.deletes:
+        return False
+    return info.value.kind != "tseries" if isinstance(info.value, t.AggregateT) else t.is_scalar(info.value)
+
+
 def key_size(info: MapInfo) -> int:
     """Return the size of a map's keys in bytes, a histogram's bucket index included."""
+    if in_array(info):
+        return 4
     own = info.key.size if info.keyed else 0
     if isinstance(info.value, t.AggregateT) and info.value.histogram:
         return t.round_up(own, BUCKET_BYTES) + BUCKET_BYTES
@@ -97,11 +110,15 @@ def _user_map(info: MapInfo, limit: int, printed: bool) -> spec.MapSpec:
             entries = value.params[1]
         elif isinstance(value, t.AggregateT) and value.kind == "lhist":
             entries = lhist_buckets(*value.params)
+    size = value.size
+    if in_array(info):
+        kind = "PERCPU_ARRAY" if aggregate else "ARRAY"
+        size = is_set_offset(value) + (0 if entries > 1 else 8)
     return spec.MapSpec(
         info.name,
         kind,
         key_size(info),
-        value.size,
+        size,
         entries,
         key=value_of(info.key) if info.keyed else IntV(8),
         value=value_of(value),
@@ -110,6 +127,11 @@ def _user_map(info: MapInfo, limit: int, printed: bool) -> spec.MapSpec:
         # A declared map has the type and the size that the user gave it.
         short="" if info.declaration is not None or not info.keyed else f".short{info.name}",
     )
+
+
+def is_set_offset(value: t.Type) -> int:
+    """Return where, in an array's element, the word stands that tells whether the value was set."""
+    return t.round_up(value.size, 8)
 
 
 def stash_maps(module: ModuleBuilder, arguments: int) -> None:
