@@ -91,7 +91,9 @@ class LoadedObject:
             map_fds: descriptors of further maps by name.
         """
         spec = _adapt(spec, self.target)
-        fds = {name: m.fileno() for name, m in self.maps.items()}
+        # Only those that it refers to: a script of many clauses has many maps.
+        named = {ref.map for ref in spec.map_refs}
+        fds = {name: self.maps[name].fileno() for name in named if name in self.maps}
         fds.update(map_fds or {})
         held: list[Fd] = []
         try:
