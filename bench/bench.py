@@ -5,32 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench import rows
-from bench.measure import Comparison, attach_and_end, compare, run, run_traced
+from bench.measure import attach_and_end, compare, run, run_peak, run_traced
+from bench.results import Comparison, Flood
 
 HERE = Path(__file__).parent
 _LOST = re.compile(rb'^Lost (\d+) event|^\{"type": "lost_events", .*?(\d+)', re.MULTILINE)
 _CHUNK = 40_000  # calls whose average counts: few enough that some chunk of a run is undisturbed
-
-
-@dataclass(frozen=True)
-class Flood:
-    """What became of the events of a flood, by program: calls, printed, reported lost, ns per call."""
-
-    name: str
-    calls: int
-    ours: tuple[int, int, float]
-    peer: tuple[int, int, float]
-
-    def line(self) -> str:
-        """Return the rows that are printed."""
-        texts = [f"loss, {self.calls} events, {self.name}"]
-        for label, (printed, lost, ns) in (("trapline", self.ours), ("bpftrace", self.peer)):
-            texts.append(f"    {label}: {printed} printed, {lost} reported lost, {ns:.0f} ns per call")
-        return "\n".join(texts)
 
 
 class Bench:
@@ -46,22 +29,28 @@ class Bench:
         # "off" neither reads nor writes: as cold as a cache can be.
         self.cold = {**self.warm, "TRAPLINE_CACHE": "off"}
 
-    def run(self, name: str) -> Iterator[Comparison]:
-        """Measure the rows of one kind."""
-        if name == "walls":
-            yield from map(self._wall, rows.HOST_WALLS)
-        elif name == "guest-walls":
-            yield from map(self._wall, rows.GUEST_WALLS)
-        elif name == "memory":
-            yield from (self._memory(cold=False), self._memory(cold=True))
-        elif name == "cost":
-            yield from map(self._cost, rows.COSTS)
-        elif name == "attach":
-            yield from map(self._attach, rows.ATTACHES)
-        else:
-            raise SystemExit(f"no benchmark {name}")
+    def walls(self) -> Iterator[Comparison]:
+        """Measure commands that end by themselves, on any kernel."""
+        return map(self._wall, rows.HOST_WALLS)
 
-    def _env(self, cold: bool) -> dict[str, str]:
+    def guest_walls(self) -> Iterator[Comparison]:
+        """Measure commands that end by themselves, where there are kprobes."""
+        return map(self._wall, rows.GUEST_WALLS)
+
+    def memory(self) -> Iterator[Comparison]:
+        """Measure the peak resident memory of a one-liner."""
+        return map(self._memory, (False, True))
+
+    def cost(self) -> Iterator[Comparison]:
+        """Measure what an event costs the traced program."""
+        return map(self._cost, rows.COSTS)
+
+    def attach(self) -> Iterator[Comparison]:
+        """Measure attaching and ending."""
+        return map(self._attach, rows.ATTACHES)
+
+    def environment(self, *, cold: bool) -> dict[str, str]:
+        """Return the variables with which ours finds its cache full, or has none."""
         return self.cold if cold else self.warm
 
     def _wall(self, row: rows.Wall) -> Comparison:
@@ -69,34 +58,34 @@ class Bench:
         return compare(
             row.name,
             "s",
-            lambda: run(self.ours + arguments, env=self._env(row.cold)).wall,
+            lambda: run(self.ours + arguments, env=self.environment(cold=row.cold)).wall,
             lambda: run(self.peer + arguments).wall,
             pairs=self.pairs,
             goal=row.goal,
         )
 
-    def _memory(self, *, cold: bool) -> Comparison:
+    def _memory(self, cold: bool) -> Comparison:
         program = ["-e", 'BEGIN { printf("%d\\n", pid); exit(); }']
         return compare(
             f"peak resident memory, {'cold' if cold else 'warm'}",
             "MiB",
-            lambda: run(self.ours + program, env=self._env(cold)).peak_kib / 1024,
-            lambda: run(self.peer + program).peak_kib / 1024,
+            lambda: run_peak(self.ours + program, env=self.environment(cold=cold)),
+            lambda: run_peak(self.peer + program),
             pairs=self.pairs,
             goal=0.70 if cold else 0.30,
         )
 
     def _attach(self, row: rows.Attach) -> Comparison:
         def seconds(tool: list[str], env: dict[str, str]) -> float:
-            attached, ended = attach_and_end([*tool, "-e", row.program], env=env)
-            return attached + ended if row.both else attached
+            run = attach_and_end([*tool, "-e", row.program], env=env)
+            return run.attached + run.ended if row.both else run.attached
 
         return compare(
             row.name,
             "s",
-            lambda: seconds(self.ours, self._env(row.cold)),
+            lambda: seconds(self.ours, self.environment(cold=row.cold)),
             lambda: seconds(self.peer, {}),
-            pairs=self.pairs,
+            pairs=min(self.pairs, row.pairs),
             goal=row.goal,
         )
 

@@ -2,59 +2,111 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import statistics
 import struct
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping
 
 from tests.unit.runtime.test_native import MemoryRing, header
 
+from bench.bench import Bench
 from bench.measure import run
+from bench.results import Limit
+from trapline.abi.assembler import R0, Assembler
 from trapline.ir import spec as s
 from trapline.ir import values as v
+from trapline.ir.spec import ObjectProgram, ObjectSpec
+from trapline.kernel.object import load_object
+from trapline.kernel.target import LiveTarget
 from trapline.runtime.format import make_printf
 from trapline.runtime.names import Names
 from trapline.runtime.native.drain import NativeReader
 from trapline.runtime.native.plan import make_plan
 from trapline.runtime.output.protocol import Framing
+from trapline.syscall.bpf import run_program
 
 _LINE = b"123456 123456 python3\n"
 _EVENTS = 10_000
+# Not all can be imported: a module may ask for those of other systems.
+_IMPORT = """
+for name in {}:
+    try:
+        __import__(name)
+    except ImportError:
+        pass
+"""
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A figure and what it bounds."""
+def limits(bench: Bench) -> Iterator[Limit]:
+    """Measure all of them, and the parts of what trapline takes."""
+    program = ["-e", "BEGIN { exit(); }"]
+    start = _median([sys.executable, "-c", "pass"])
+    yield Limit("Python's own start", start, "ms", "every start")
+    for state, env in (("warm", bench.warm), ("cold", bench.cold)):
+        command = [*bench.ours, *program]
+        run(command, env=env)
+        whole = _median(command, env)
+        modules = _imported(command, env)
+        imports = _median([sys.executable, "-c", _IMPORT.format(modules)], env) - start
+        yield Limit(f"trapline's {state} start, start to exit", whole, "ms")
+        yield Limit(f"imports of the {state} start ({len(modules)} modules)", imports, "ms", f"the {state} start")
+    yield Limit(
+        "import of llvmlite.binding",
+        _median([sys.executable, "-c", "import llvmlite.binding"]) - start,
+        "ms",
+        "the cold start",
+    )
+    yield Limit("an empty BPF program, run by the kernel", _empty_program(), "ns", "every event")
+    yield Limit("a system call that nobody traces, from Python", _call(), "ns", "the floods here")
+    yield Limit("write(2) of a printed line, 64 KiB at a time", _write(), "ns", "a flood of printf")
+    yield Limit("the native reader, a record of printf", _native(), "ns", "a flood of printf")
+    yield Limit("the handlers in Python, a record of printf", _handlers(), "ns", "other events in a flood")
+    yield Limit("a call of an empty Python function", _python_call(), "ns", "a BCC callback")
 
-    name: str
-    figure: float
-    unit: str
-    bounds: str
 
-    def line(self) -> str:
-        """Return the row that is printed."""
-        return f"limit: {self.name:<60} {self.figure:>9.3g} {self.unit}"
+def _median(command: list[str], env: Mapping[str, str] | None = None) -> float:
+    return statistics.median(run(command, env=env).wall for _ in range(9)) * 1000
 
 
-def limits() -> list[Limit]:
-    """Measure all of them."""
-    return [
-        Limit("Python's own start (python -c pass)", _python(), "ms", "start, listings"),
-        Limit("import of llvmlite.binding", _python("import llvmlite.binding"), "ms", "the cold start"),
-        Limit("write(2) of a printed line, 64 KiB at a time", _write(), "ns", "a flood of printf"),
-        Limit("the native reader, a record of printf", _native(), "ns", "a flood of printf"),
-        Limit("the handlers in Python, a record of printf", _handlers(), "ns", "other events in a flood"),
-    ]
+def _imported(command: list[str], env: Mapping[str, str]) -> list[str]:
+    """Return the modules that a command imports which an empty program does not."""
+
+    def modules(command: list[str]) -> list[str]:
+        told = run(command, env={**env, "PYTHONPROFILEIMPORTTIME": "1"}).stderr.decode()
+        return [name for name in re.findall(r"^import time:.*\| +(\S+)$", told, re.MULTILINE) if name != "package"]
+
+    known = set(modules([sys.executable, "-c", "pass"]))
+    return [name for name in modules(command) if name not in known and "__main__" not in name]
 
 
-def _python(code: str = "pass") -> float:
-    def median(program: str) -> float:
-        return statistics.median(run([sys.executable, "-c", program]).wall for _ in range(9)) * 1000
+def _empty_program() -> float:
+    code = Assembler().mov(R0, 0).exit().assemble()
+    spec = ObjectSpec("bench", "", (ObjectProgram("empty", "XDP", code),))
+    with load_object(spec, LiveTarget()) as loaded:
+        number = loaded.programs["empty"].fileno()
+        return statistics.median(run_program(number, data=bytes(64), repeat=1_000_000)[1] for _ in range(5))
 
-    return median(code) - (0 if code == "pass" else median("pass"))
+
+def _call(calls: int = 200_000) -> float:
+    start = time.perf_counter_ns()
+    for _ in itertools.repeat(None, calls):
+        os.getuid()
+    return (time.perf_counter_ns() - start) / calls
+
+
+def _python_call(calls: int = 200_000) -> float:
+    def empty(context: object, address: int, size: int) -> None:
+        pass
+
+    start = time.perf_counter_ns()
+    deque(map(empty, itertools.repeat(None), range(calls), itertools.repeat(32)), maxlen=0)
+    return (time.perf_counter_ns() - start) / calls
 
 
 def _write() -> float:

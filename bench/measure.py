@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
+import resource
 import signal
-import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
+
+from bench.results import Comparison
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,37 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: f
         err.seek(0)
         result = Run(wall, usage.ru_maxrss, out.read(), err.read(), process.returncode)
     if result.code != 0:
-        raise RuntimeError(f"{' '.join(argv)}: exit {result.code}\n{result.stderr.decode(errors='replace')}")
+        said = result.stderr.decode(errors="replace")
+        raise RuntimeError(f"{' '.join(argv)[:300]}: exit {result.code}\n{said[-2000:]}")
     return result
+
+
+def peak_mib(run: Run | Attaching) -> float:
+    """Return a command's peak resident memory in MiB.
+
+    Raises:
+        RuntimeError: it may be that of this process: Linux counts what the process had that started it. See `run_peak`.
+    """
+    if run.peak_kib <= 1.02 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        raise RuntimeError(f"the bench itself took {run.peak_kib} KiB")
+    return run.peak_kib / 1024
+
+
+_SMALL = """
+import os, sys
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+with open(sys.argv[1], "w") as file:
+    file.write(str(usage.ru_maxrss))
+os._exit(os.waitstatus_to_exitcode(status) & 127)
+"""
+
+
+def run_peak(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> float:
+    """Return the peak resident memory in MiB of a command, started by a process that is smaller than any tracer."""
+    with tempfile.NamedTemporaryFile("r") as file:
+        run([sys.executable, "-I", "-S", "-c", _SMALL, file.name, *argv], env=env)
+        return int(file.read()) / 1024
 
 
 def run_traced(
@@ -75,27 +107,51 @@ def run_traced(
         return _text(out), _text(err)
 
 
+@dataclass(frozen=True)
+class Attaching:
+    """A tracer that was started, attached and ended: seconds from exec until it says that it attached, seconds from
+    SIGINT until its end, peak resident memory of its largest process in KiB."""
+
+    attached: float
+    ended: float
+    peak_kib: int
+
+
 def attach_and_end(
-    tool: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 300
-) -> tuple[float, float]:
+    tool: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 300, sign: bytes = b"ttached"
+) -> Attaching:
     """Start a tracer and end it with SIGINT when its probes are attached.
 
-    Returns:
-        Seconds from exec until it says that it attached, and from the signal until its end.
+    Args:
+        tool: the command line.
+        env: in addition to our own.
+        timeout: seconds, for attaching and for ending.
+        sign: what it writes when its probes are attached.
 
     Raises:
         RuntimeError: the tracer did not attach, or did not end.
     """
-    with _attached(tool, env, timeout) as (process, _, _, seconds):
+    with _attached(tool, env, timeout, sign) as (process, _, _, seconds):
         start = time.perf_counter()
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout)
-        return seconds, time.perf_counter() - start
+        signals = 0
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            passed = time.perf_counter() - start
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return Attaching(seconds, passed, usage.ru_maxrss)
+            if passed > timeout:
+                state = Path(f"/proc/{process.pid}/status").read_text()
+                raise RuntimeError(f"{' '.join(tool)[:300]} did not end after SIGINT\n{state}")
+            if passed >= 10 * signals:  # a script may catch one where it expects none
+                os.killpg(process.pid, signal.SIGINT)
+                signals += 1
+            time.sleep(0.0005)
 
 
 @contextmanager
 def _attached(
-    tool: Sequence[str], env: Mapping[str, str] | None, timeout: float
+    tool: Sequence[str], env: Mapping[str, str] | None, timeout: float, sign: bytes = b"ttached"
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes], float]]:
     """Start a tracer; yields it when it is attached, its stdout and stderr, and the seconds that it took."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -109,9 +165,9 @@ def _attached(
             start_new_session=True,
         )
         try:
-            while b"ttached" not in _text(out, 1 << 16) + _text(err, 1 << 16):
+            while sign not in _text(out, 1 << 16) + _text(err, 1 << 16):
                 if process.poll() is not None or time.perf_counter() - start > timeout:
-                    raise RuntimeError(f"{tool[0]} did not attach: {_text(err)!r}")
+                    raise RuntimeError(f"{' '.join(tool)[:200]} did not attach: {_text(err)[-1000:]!r}")
                 time.sleep(0.002)
             yield process, out, err, time.perf_counter() - start
         finally:
@@ -123,43 +179,6 @@ def _text(file: IO[bytes], size: int = -1) -> bytes:
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size if size < 0 else size, 0)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Medians of both programs and the median of the pairs' ratios with its spread (least and greatest)."""
-
-    name: str
-    unit: str
-    ours: float
-    peer: float
-    ratio: float
-    low: float
-    high: float
-    goal: float = 0.0
-
-    def line(self) -> str:
-        """Return the row that is printed."""
-        goal = f" goal {self.goal:.2f}" if self.goal else ""
-        return (
-            f"{self.name:<50} trapline {self.ours:>10.3f}  bpftrace {self.peer:>10.3f} {self.unit:<4}"
-            f" ratio {self.ratio:.2f} ({self.low:.2f} to {self.high:.2f}){goal}"
-        )
-
-    @classmethod
-    def parse(cls, line: str) -> Comparison | None:
-        """Read a row that `line` made."""
-        match = _LINE.match(line)
-        if match is None:
-            return None
-        ours, peer, ratio, low, high = (float(match[n]) for n in ("ours", "peer", "ratio", "low", "high"))
-        return cls(match["name"], match["unit"], ours, peer, ratio, low, high, float(match["goal"] or 0))
-
-
-_LINE = re.compile(
-    r"(?P<name>.*?) +trapline +(?P<ours>\S+) +bpftrace +(?P<peer>\S+) (?P<unit>\S+) +"
-    r"ratio (?P<ratio>\S+) \((?P<low>\S+) to (?P<high>\S+)\)(?: goal (?P<goal>\S+))?"
-)
-
-
 def compare(
     name: str,
     unit: str,
@@ -169,20 +188,11 @@ def compare(
     pairs: int = 7,
     warm_up: bool = True,
     goal: float = 0.0,
+    beside: str = "bpftrace",
 ) -> Comparison:
     """Call both in turn, `pairs` times after a warm-up, and compare what they return."""
     if warm_up:
         ours()
         peer()
     measured = [(ours(), peer()) for _ in range(pairs)]
-    ratios = [a / b if b > 0 else float("inf") for a, b in measured]
-    return Comparison(
-        name,
-        unit,
-        statistics.median(a for a, _ in measured),
-        statistics.median(b for _, b in measured),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        goal,
-    )
+    return Comparison.of(name, unit, measured, goal, beside)

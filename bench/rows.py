@@ -72,6 +72,7 @@ class Attach:
     goal: float
     cold: bool = False
     both: bool = False  # the goal is for attaching and ending together
+    pairs: int = 7  # at most so many: those that take long need fewer
 
 
 SCRIPT = r"""
@@ -128,5 +129,106 @@ ATTACHES = (
     Attach("40 lines with 6 kprobes, exec to attached, warm", SCRIPT, 0.30),
     Attach("40 lines with 6 kprobes, exec to attached, cold", SCRIPT, 0.70, cold=True),
     Attach("kprobe:vfs_*, attach and detach", "kprobe:vfs_* { @ = count(); }", 0.70, both=True),
-    Attach("kprobe:tcp_* with probe, attach and detach", "kprobe:tcp_* { @[probe] = count(); }", 0.20, both=True),
+    Attach(
+        "kprobe:tcp_* with probe, attach and detach", "kprobe:tcp_* { @[probe] = count(); }", 0.20, both=True, pairs=3
+    ),
+    Attach(
+        "kprobe:*k* (11,000 functions), attach and detach",
+        "config = { max_probes = 100000 } kprobe:*k* { @ = count(); }",
+        0.70,
+        both=True,
+        pairs=5,
+    ),
 )
+
+# -- beside BCC
+
+# Prints this when it is attached, as tcplife prints its heading.
+BCC_HELLO = r"""
+from time import sleep
+from bcc import BPF
+
+bpf = BPF(text='int kprobe__do_nanosleep(void *ctx) { bpf_trace_printk("Hello, World!\\n"); return 0; }')
+print("attached", flush=True)
+try:
+    sleep(1000)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A BCC script: its text, or the packaged tool's name; and what it prints once its probes are attached."""
+
+    name: str
+    text: str
+    sign: bytes
+
+
+BCC_SCRIPTS = (
+    Script("hello", BCC_HELLO, b"attached"),
+    # It prints its heading after BPF(text=...), which attaches the tracepoint, has returned.
+    Script("tcplife", "", b"LADDR"),
+)
+BCC_WALL_GOAL, BCC_MEMORY_GOAL = 0.30, 0.50
+
+# A million events through a callback: (name, arguments of bcc_events.py).
+BCC_EVENTS = (
+    ("perf buffer, event() and one field", ("perf", "event")),
+    ("ring buffer, event() and one field", ("ring", "event")),
+    ("perf buffer, a callback that only counts", ("perf", "bare")),
+    ("ring buffer, a callback that only counts", ("ring", "bare")),
+)
+BCC_EVENTS_GOAL = 0.67  # ns per event: 1.5 times as many per second
+
+# -- growth
+
+START_LINES = (10, 100, 1_000)
+
+
+def long_script(lines: int) -> str:
+    """Return a script of so many lines: clauses of ten lines each, and the end at once."""
+    calls = ("getuid", "getgid", "getppid", "getpgid")  # the kernel takes 64 programs at one tracepoint
+    clause = """\
+tracepoint:syscalls:sys_enter_{call}
+/pid > {i}/
+{{
+    @calls{i}[comm] = count();
+    @ns{i} = hist(nsecs % 1000);
+    if (tid % 2 == 0) {{
+        printf("%d %s\\n", tid, comm);
+    }}
+    @last{i} = nsecs;
+}}
+"""
+    return "BEGIN { exit(); }\n" + "".join(clause.format(i=i, call=calls[i % 4]) for i in range(lines // 10))
+
+
+DRAIN_SIZES = (16, 64, 256, 1_000)
+DRAIN_EVENTS = 60_000  # of the largest size, they just fit into the ring
+
+
+def flood_of(size: int, events: int) -> str:
+    """Return a program that prints a string of so many bytes so often, all from one full ring."""
+    return (
+        f'config = {{ perf_rb_pages = 16384 }} BEGIN {{ @s = "{"x" * size}"; for ($i : 0..{events}) '
+        '{ printf("%s\\n", @s); } clear(@s); exit(); }'
+    )
+
+
+MAP_KEYS = (1_000, 10_000, 100_000, 1_000_000)
+
+
+def map_of(keys: int) -> str:
+    """Return a program that fills a map and prints it."""
+    return f"config = {{ max_map_keys = 2000000 }} BEGIN {{ for ($i : 0..{keys}) {{ @[$i] = $i; }} exit(); }}"
+
+
+# About 1, 10, 100, 1,000 and 10,000 functions.
+ATTACH_PATTERNS = ("vfs_read", "vfs_r*", "vfs_*", "*init*", "*k*")
+
+
+def attach_of(pattern: str) -> str:
+    """Return a program that counts the calls of all functions that match."""
+    return f"config = {{ max_probes = 100000 }} kprobe:{pattern} {{ @ = count(); }}"
