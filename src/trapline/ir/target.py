@@ -6,7 +6,7 @@ implements it for the running kernel; tests use `FixtureTarget`-like stand-ins w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ class Target(Protocol):
     @property
     def user_files(self) -> UserFiles:
         """The files of user programs."""
+
+    def struct_members(self, tag: str, members: tuple[str, ...]) -> Mapping[str, int]:
+        """Return the byte offsets of direct members of a kernel struct, cheaper than by `btf`; empty if one lacks."""
 
     def module_btf(self, module: str) -> Btf | None:
         """Return a module's split BTF, or ``None``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ class LiveTarget:
         self._save_index = save_index
         self._unsaved: tuple[str, Btf] | None = None
         self._module_btf: dict[str, Btf | None] = {}
+        self._members: dict[tuple[str, tuple[str, ...]], Mapping[str, int]] = {}
         self._formats: dict[tuple[str, str], TracepointFormat] = {}
 
     @cached_property
@@ -149,6 +150,16 @@ class LiveTarget:
                 hint="boot a kernel with CONFIG_DEBUG_INFO_BTF=y; without it types and argument names are unknown",
             )
         return self._indexed(data, "vmlinux", None)
+
+    def struct_members(self, tag: str, members: tuple[str, ...]) -> Mapping[str, int]:
+        """Return the byte offsets of direct members of a kernel struct, cheaper than by `btf`; empty if one lacks."""
+        found = self._members.get((tag, members))
+        if found is None:
+            from trapline.btf.peek import peek_members
+
+            data = machine.read_btf() if self.has_btf else None
+            found = self._members[tag, members] = {} if data is None else peek_members(data, tag, members)
+        return found
 
     def module_btf(self, module: str) -> Btf | None:
         """Return a module's types (with the kernel's below them), or ``None`` when it has none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -12,6 +12,7 @@ from tests.harness.no_files import NoUserFiles
 from trapline import btf as b
 from trapline.abi.arch import X86_64, Arch
 from trapline.abi.tracepoint import TracepointFormat, parse_tracepoint_format
+from trapline.btf.peek import peek_members
 from trapline.btf.write import BtfBuilder
 from trapline.errors import FeatureMissingError, NoSuchProbeError
 
@@ -106,6 +107,9 @@ class FixtureTarget:
         if not self.has_btf:
             raise FeatureMissingError("this kernel has no BTF")
         return b.Btf(build_btf())
+
+    def struct_members(self, tag: str, members: tuple[str, ...]) -> Mapping[str, int]:
+        return peek_members(build_btf(), tag, members) if self.has_btf else {}
 
     def module_btf(self, module: str) -> b.Btf | None:
         return None

@@ -9,8 +9,8 @@ from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.btf_types import find_type
 from trapline.frontends.bpftrace.tables import Builtin
-from trapline.ir.function import Op
-from trapline.ir.types import I8, I32, I64, Space, integer
+from trapline.ir.function import Helper, Local, Offset, Op
+from trapline.ir.types import I8, I32, I64, Ptr, Space, integer
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer_expressions import ExpressionTyper
@@ -36,11 +36,11 @@ def _helper(name: str, bits: int = 64) -> Callable[[Lowerer, ast.Identifier, Op 
 
 
 def _lower_pid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
-    return low.current_task()[0]
+    return low.current_pid()
 
 
 def _lower_tid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
-    return low.current_task()[1]
+    return low.current_tid()
 
 
 def _lower_uid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
@@ -53,7 +53,25 @@ def _lower_gid(low: Lowerer, node: ast.Identifier, target: Op | None) -> Op:
 
 def _lower_comm(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
     assert target is not None
-    low.b.helper("get_current_comm", target, low.b.i32(COMM_BYTES))
+    b = low.b
+    at = low.task_members().get("comm", -1)
+    if at % 8 or not _is_aligned(target):
+        b.helper("get_current_comm", target, b.i32(COMM_BYTES))
+        return
+    task = b.helper("get_current_task_btf", returns=Ptr(Space.BTF))
+    for word in range(0, COMM_BYTES, 8):
+        b.store(b.load(I64, b.offset(task, at + word, "comm")), b.offset(target, word))
+
+
+def _is_aligned(place: Op) -> bool:
+    """Tell whether 8 bytes can be stored at a place: variables and records begin at a multiple of 8."""
+    distance = 0
+    while isinstance(place, Offset):
+        if place.index is not None:
+            return False
+        distance += place.constant
+        place = place.pointer
+    return distance % 8 == 0 and (isinstance(place, Helper) or (isinstance(place, Local) and place.align == 8))
 
 
 def _check_task(typer: ExpressionTyper, node: ast.Node) -> t.Type:
@@ -169,7 +187,7 @@ def store_usym(low: Lowerer, address: Op, target: Op) -> None:
     """Write a user address with the process it belongs to."""
     b = low.b
     b.store(address, target)
-    b.store(b.resize(low.current_task()[0], I64, signed=False), b.offset(target, 8))
+    b.store(b.resize(low.current_pid(), I64, signed=False), b.offset(target, 8))
 
 
 def _register(low: Lowerer, name: str) -> Op:
@@ -293,7 +311,7 @@ def read_stack(low: Lowerer, kind: t.StackT, target: Op) -> None:
         size = b.helper("get_stack", context, frames, b.i32(kind.frame_size * kind.limit), b.i64(flags))
         whole = b.binary("lshr", size, b.i64(kind.frame_size.bit_length() - 1))
         count = b.select(b.compare("sgt", size, b.i64(0)), whole, b.i64(0))
-    pid = b.i32(0) if kind.kernel else low.current_task()[0]
+    pid = b.i32(0) if kind.kernel else low.current_pid()
     b.store(pid, target)
     b.store(b.resize(count, I32, signed=False), b.offset(target, 4))
 

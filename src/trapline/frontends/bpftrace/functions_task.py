@@ -111,7 +111,7 @@ def _lower_id(low: Lowerer, call: ast.Call, target: Op | None) -> Op:
     if isinstance(node, ast.Identifier) and node.name == "init":
         both = b.helper("get_current_pid_tgid")
         return b.resize(b.binary("lshr", both, b.i64(32)) if call.name == "pid" else both, I32, signed=False)
-    return low.current_task()[0 if call.name == "pid" else 1]
+    return low.current_pid() if call.name == "pid" else low.current_tid()
 
 
 def _check_cgroupid(typer: ExpressionTyper, call: ast.Call) -> t.Type:

@@ -77,7 +77,7 @@ class Lowerer(LoopLowerer):
         ):
             return
         b = self.b
-        with b.when(b.compare("ne", self.current_task()[0], b.i32(pid))):
+        with b.when(b.compare("ne", self.current_pid(), b.i32(pid))):
             self.leave()
 
     def run_builtin(self, node: ast.Identifier, target: Op | None) -> Op | None:

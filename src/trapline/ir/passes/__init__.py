@@ -8,6 +8,7 @@ from trapline.ir.passes.division import lower_divisions
 from trapline.ir.passes.frame import BUDGET, place_locals
 from trapline.ir.passes.provenance import infer_provenance
 from trapline.ir.passes.read_faults import count_read_faults
+from trapline.ir.passes.share_calls import share_calls
 from trapline.ir.passes.short_keys import split_long_keys
 from trapline.ir.spec import ModuleSpec
 
@@ -28,6 +29,7 @@ def run(module: ModuleSpec, frame_budget: int = BUDGET) -> ModuleSpec:
     module = clone_module(module)
     infer_provenance(module)
     read_indirect(module)
+    share_calls(module)
     module = split_long_keys(module)
     module = count_read_faults(module)
     lower_divisions(module)
