@@ -9,11 +9,11 @@ written is not kept.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 
-_DIGEST = 32
+from trapline.digest import BYTES, digest
+
 _LIMIT = 256  # files kept; the least recently written go first
 
 
@@ -53,7 +53,7 @@ class Cache:
         content = _read_own_file(self._path(key))
         if content is None:
             return None
-        digest, blob = content[:_DIGEST], content[_DIGEST:]
+        digest, blob = content[:BYTES], content[BYTES:]
         return blob if _seal(key, blob) == digest else None
 
     def put(self, key: str, blob: bytes) -> None:
@@ -108,14 +108,12 @@ class Cache:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return digest(key.encode("utf-8", "surrogateescape"))
 
 
 def _seal(key: str, blob: bytes) -> bytes:
     """Return what a file starts with: it ties the contents to the key, so that no file is taken for another."""
-    seal = hashlib.sha256(_digest(key))
-    seal.update(blob)
-    return seal.digest()
+    return digest(_digest(key), blob)
 
 
 def _is_safe_parent(parent: str) -> bool:

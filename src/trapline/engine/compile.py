@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from trapline.digest import digest
 from trapline.engine.cache import Cache
 from trapline.errors import DecodeError
 from trapline.ir import serial
@@ -99,9 +99,9 @@ def _digest(path: str) -> str:
     """Return a digest of a file's contents or a folder's names; empty when there is neither."""
     try:
         if os.path.isdir(path):
-            return hashlib.sha256("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape")).hexdigest()
+            return digest("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape")).hex()
         with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+            return digest(file.read()).hex()
     except OSError:
         return ""
 
@@ -168,4 +168,4 @@ def llvm_version() -> str:
 
 def options_key(options: object) -> str:
     """Return text that differs whenever a frozen options dataclass does."""
-    return hashlib.sha256(repr(options).encode("utf-8", "surrogateescape")).hexdigest()
+    return digest(repr(options).encode("utf-8", "surrogateescape")).hex()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trapline.abi.arch import Arch
 from trapline.abi.tracepoint import TracepointFormat
+from trapline.digest import digest
 from trapline.errors import DecodeError, FeatureMissingError, NoSuchProbeError
 from trapline.syscall import machine, privilege
 from trapline.syscall.kallsyms import SymbolTable, read_kallsyms
@@ -98,7 +98,7 @@ class LiveTarget:
             sorted(self.without),
             self.traceable_file,
         )
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+        return digest(repr(parts).encode()).hex()[:32]
 
     @cached_property
     def possible_cpus(self) -> int:
@@ -181,7 +181,7 @@ class LiveTarget:
 
         # The notes hold the build id of the kernel, types included.
         build = f"{os.uname().version} {machine.kernel_notes().hex()} {len(data)}".encode()
-        key = hashlib.sha256(build + data[:64] + data[-4096:]).hexdigest()[:32]
+        key = digest(build, data[:64], data[-4096:]).hex()[:32]
         index = self._load_index(key) if self._load_index else None
         if index is not None:
             with contextlib.suppress(DecodeError):  # of other types, or in the form of another version of ours
