@@ -18,7 +18,8 @@ from trapline.runtime.aggregate import make_reader
 from trapline.runtime.decode import make_decoder
 from trapline.runtime.display import make_json, make_key_json, make_key_text, make_text
 from trapline.runtime.loop import EventLoop
-from trapline.runtime.output import JsonOutput, Sink, TextOutput
+from trapline.runtime.output import Sink, TextOutput
+from trapline.runtime.output.json import JsonOutput
 
 LEAVES = st.one_of(
     st.builds(v.IntV, st.sampled_from([1, 2, 4, 8, 16]), st.booleans()),

@@ -18,7 +18,8 @@ from trapline.ir import spec as s
 from trapline.ir import values as v
 from trapline.runtime.handlers import Locate
 from trapline.runtime.loop import EventLoop
-from trapline.runtime.output import JsonOutput, Location, Sink, TextOutput
+from trapline.runtime.output import Location, Sink, TextOutput
+from trapline.runtime.output.json import JsonOutput
 from trapline.runtime.typed import TypedEvent
 
 FIXTURES = Path(__file__).parent / "fixtures"

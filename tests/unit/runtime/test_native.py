@@ -22,7 +22,8 @@ from trapline.runtime.native import tables as t
 from trapline.runtime.native.drain import NativeReader
 from trapline.runtime.native.plan import make_plan
 from trapline.runtime.native.reader import ENTRY, reader_functions
-from trapline.runtime.output import JsonOutput, Sink, TextOutput
+from trapline.runtime.output import Sink, TextOutput
+from trapline.runtime.output.json import JsonOutput
 from trapline.syscall.ringbuf import RingAddresses
 
 BUSY, DISCARD = 1 << 31, 1 << 30

@@ -19,7 +19,8 @@ from trapline.ir.spec import FaultSite
 from trapline.runtime.display import histogram_text, json_string, make_json, make_text
 from trapline.runtime.maps import MapReader
 from trapline.runtime.objects import Bucket, Histogram
-from trapline.runtime.output import JsonOutput, Location, Output, Sink, TextOutput
+from trapline.runtime.output import Location, Output, Sink, TextOutput
+from trapline.runtime.output.json import JsonOutput
 
 FIXTURES = Path(__file__).parent / "fixtures"
 I64 = v.IntV(8)
