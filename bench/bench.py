@@ -13,7 +13,7 @@ from bench.results import Comparison, Flood
 
 HERE = Path(__file__).parent
 _LOST = re.compile(rb'^Lost (\d+) event|^\{"type": "lost_events", .*?(\d+)', re.MULTILINE)
-_CHUNK = 40_000  # calls whose average counts: few enough that some chunk of a run is undisturbed
+_CHUNK = 2_000  # calls whose average counts: few enough that some chunk is undisturbed, and no ring gets full
 
 
 class Bench:
@@ -91,7 +91,7 @@ class Bench:
 
     def _cost(self, name: str) -> Comparison:
         program, call = rows.COSTS[name]
-        calls = 20_000 if self.quick else 25 * _CHUNK
+        calls = 20_000 if self.quick else 300 * _CHUNK
 
         def added(tool: list[str]) -> float:
             run(self._command(call, calls, _CHUNK))
