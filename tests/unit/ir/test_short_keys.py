@@ -10,7 +10,7 @@ from trapline.ir import passes
 from trapline.ir import values as v
 from trapline.ir.builder import Builder
 from trapline.ir.check import check_module
-from trapline.ir.short_keys import SHORT, cut_of
+from trapline.ir.short_keys import FRAMES, SHORT, cut_of
 from trapline.ir.spec import MapSpec, ModuleSpec, ProgramSpec
 from trapline.ir.types import I64, Ptr, Space
 
@@ -36,6 +36,20 @@ def test_what_is_behind_a_cut_stays_aligned() -> None:
     for size in range(128, 160):
         cut = cut_of(v.StrV(size), size)
         assert cut is not None and (size - cut.short_size) % 8 == 0 and cut.short_size >= SHORT
+
+
+@given(st.integers(0, 127), st.integers(0, 2**32 - 1), st.integers(1, 2**64 - 1))
+def test_stacks_are_cut_by_their_number_of_frames(frames: int, pid: int, address: int) -> None:
+    layout = v.StackV(kernel=False)
+    words = [pid | frames << 32, *[address] * frames, *[0] * (127 - frames)]
+    key = b"".join(word.to_bytes(8, "little") for word in words)
+    cut = cut_of(v.TupleV(((0, layout), (1024, v.IntV(8))), 1032), 1032)
+    assert cut is not None and cut.short_size == 8 + 8 * FRAMES + 8
+    short = cut.shorten(key + b"bucket..")
+    assert (short is None) == (frames > FRAMES) and (short is None or cut.lengthen(short) == key + b"bucket..")
+    assert cut_of(v.StackV(kernel=True, limit=40), 328) is None
+    wide = cut_of(v.StackV(kernel=False, mode="build_id"), 8 + 32 * 127)
+    assert wide is not None and wide.short_size == 8 + 32 * FRAMES
 
 
 def test_short_strings_and_other_layouts_are_not_cut() -> None:

@@ -1,11 +1,11 @@
-"""Give a map with long strings in its keys a second map for its short keys (`trapline.ir.short_keys`).
+"""Give a map with long strings or stacks in its keys a second map for its short keys (`trapline.ir.short_keys`).
 
 A map that the front end allows it for (`MapSpec.short` names the second one), and that programs only look up, update,
 delete and count in, is split; every access chooses by the key that it has::
 
     %9: ptr<map> = helper map_lookup_elem(@, %4)         %9: ptr<stack> = local 8 'result'
                                                          %10: i8 = load %4 + 63
-                                                         branch %10 == 0, short, long
+                                                         branch %10 <= 0, short, long
                                                        short:
                                                          store helper map_lookup_elem(@.short, %4) -> %9
                                                        long:
@@ -21,7 +21,7 @@ from trapline.ir.builder import Builder
 from trapline.ir.passes.clone import substitute
 from trapline.ir.short_keys import KeyCut, cut_of
 from trapline.ir.spec import MapSpec, ModuleSpec
-from trapline.ir.types import I8
+from trapline.ir.types import integer
 from trapline.records import replace
 
 _ACCESSES = frozenset(("map_lookup_elem", "map_update_elem", "map_delete_elem", "map_lookup_percpu_elem"))
@@ -111,12 +111,13 @@ class _Splitting:
         short, long, after = (f.Block(f"{part}.{which}") for which in ("short", "long", "after"))
         map_, key, *more = access.arguments
         result = b.local(8, "result")
-        rest: f.Op | None = None
-        for place in cut.last_bytes:
-            byte = b.load(I8, b.offset(key, place))
-            rest = byte if rest is None else b.binary("or", rest, byte)
-        assert rest is not None
-        b.branch(b.compare("eq", rest, b.const(I8, 0)), short, long)
+        fits: f.Op | None = None
+        for gap in cut.gaps:
+            type_ = integer(gap.width)
+            one = b.compare("ule", b.load(type_, b.offset(key, gap.place)), b.const(type_, gap.most))
+            fits = one if fits is None else b.binary("and", fits, one)
+        assert fits is not None
+        b.branch(fits, short, long)
 
         b.block = short
         first = b.helper(access.name, b.map(self._shorts[name]), _shortened(b, key, cut), *more, returns=access.type)
