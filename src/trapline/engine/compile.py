@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from trapline.digest import digest
@@ -39,7 +41,7 @@ Frontend = Callable[[Source, "Target"], Translated]
 # Receives the name of a compiler stage and its text (``-d``).
 Dump = Callable[[str, str], None]
 
-_VERSION = "3"  # of the cache's contents; a change of trapline's own version counts too
+_VERSION = "4"  # of the cache's contents; a change of trapline's own version counts too
 
 
 @record(frozen=True)
@@ -74,19 +76,33 @@ def compile_source(
         TargetError: the machine lacks what it needs.
     """
     if cache is None or cache.directory is None or dump is not None:
-        return _compile(frontend(source, target), target, dump)
+        with _no_collection():
+            return _compile(frontend(source, target), target, dump)
     key = _key(source, options, target)
     blob = cache.get(key)
     if blob is not None:
         found = _decode(blob, source)
         if found is not None and _is_current(found.object, target):
             return found
-    translated = frontend(source, target)
-    digests = [(path, _digest(path)) for path in translated.files]
-    compiled = _compile(translated, target, None)
+    with _no_collection():
+        translated = frontend(source, target)
+        digests = [(path, _digest(path)) for path in translated.files]
+        compiled = _compile(translated, target, None)
     if not target.volatile:
         cache.put(key, _encode(compiled, digests))
     return compiled
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking, again and again, trees that grow and are all in use: a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _compile(translated: Translated, target: Target, dump: Dump | None) -> Compiled:
