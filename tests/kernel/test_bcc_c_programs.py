@@ -13,7 +13,29 @@ from trapline.frontends.bcc_c.result import COptions
 from trapline.kernel.object import load_object
 from trapline.source import Source
 
+_LIMITED = """
+        struct data_t {{ u32 size, filled; char comm[16], text[8192]; }};
+        BPF_PERCPU_ARRAY(datas, struct data_t, 1);
+        BPF_PERF_OUTPUT(events);
+        static inline u32 smaller(u32 a, u32 b) {{ return a < b ? a : b; }}
+        int f(struct pt_regs *ctx) {{
+            u32 zero = 0;
+            int length = PT_REGS_RC(ctx);
+            struct data_t *data = datas.lookup(&zero);
+            if (length <= 0 || !data) return 0;
+            data->size = length;
+            data->filled = 0;
+            u32 size = {limit};
+            bpf_get_current_comm(&data->comm, sizeof(data->comm));
+            int failed = bpf_probe_read_user(&data->text, size, (char *)PT_REGS_PARM1(ctx));
+            if (!failed) data->filled = 1;
+            else size = 0;
+            events.perf_submit(ctx, data, offsetof(struct data_t, text) + size);
+            return 0;
+        }}"""
 TEXTS = {
+    "a size of 32 bits, limited in an inline function": _LIMITED.format(limit="smaller(8192, length)"),
+    "a size of 32 bits, limited in 64": _LIMITED.format(limit="min((size_t)8192, (size_t)length)"),
     "key with padding, struct by value": """
         struct key_t { u8 kind; u64 when; };
         BPF_HASH(start, struct key_t, struct key_t);
@@ -40,20 +62,6 @@ TEXTS = {
                 return 0;
             events.perf_submit(ctx, &e, sizeof(e));
             return 0;
-        }""",
-    "a size of 32 bits, limited in an inline function": """
-        struct data_t { u32 size; char text[8192]; };
-        BPF_PERCPU_ARRAY(datas, struct data_t, 1);
-        static inline u32 smaller(u32 a, u32 b) { return a < b ? a : b; }
-        int f(struct pt_regs *ctx) {
-            u32 zero = 0;
-            int length = PT_REGS_RC(ctx);
-            struct data_t *data = datas.lookup(&zero);
-            if (length <= 0 || !data) return 0;
-            data->size = length;
-            u32 size = smaller(8192, length);
-            bpf_probe_read_user(&data->text, size, (char *)PT_REGS_PARM1(ctx));
-            return size;
         }""",
     "a type that the kernel's headers rename": """
         struct slab { struct kmem_cache *cache; struct rcu_head rcu_head; };

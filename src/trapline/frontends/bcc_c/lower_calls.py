@@ -60,13 +60,8 @@ def value_call(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
 
 
 def _helper_argument(lo: Lowerer, argument: tree.Expr) -> f.Op:
-    value = lo.value(argument)
     size = isinstance(argument.type, CInt) and argument.type.bits == 32 and not argument.type.signed
-    if size and not isinstance(value, f.Const):
-        # LLVM makes of (u64)min(size, 8192) a comparison of 32 bits and size & 16383: for Linux 6.1 the latter is up to
-        # 16383. What the comparison says it sees in all 64 bits of what is computed in 32.
-        value = lo.b.binary("add", value, lo.b.barrier(lo.b.i32(0)))
-    return lo.widened(value, argument.type)
+    return lo.size(argument) if size else lo.wide(argument)
 
 
 def call_helper(lo: Lowerer, name: str, arguments: list[f.Op], type_: CType) -> f.Op:

@@ -121,7 +121,7 @@ def _perf_submit(lo: Lowerer, expr: tree.CallMethod, table: TableInfo) -> f.Op:
     context, data, size = expr.arguments
     _note_event(lo, table, data)
     flags = lo.b.i64(BPF_F_CURRENT_CPU)
-    arguments = [lo.value(context), lo.b.map(table.name), flags, lo.value(data), lo.wide(size)]
+    arguments = [lo.value(context), lo.b.map(table.name), flags, lo.value(data), lo.size(size)]
     return call_helper(lo, "perf_event_output", arguments, expr.type)
 
 
@@ -129,14 +129,14 @@ def _perf_submit_skb(lo: Lowerer, expr: tree.CallMethod, table: TableInfo) -> f.
     context, length, data, size = expr.arguments
     _note_event(lo, table, data)
     flags = lo.b.binary("or", lo.b.binary("shl", lo.wide(length), lo.b.i64(32)), lo.b.i64(BPF_F_CURRENT_CPU))
-    arguments = [lo.value(context), lo.b.map(table.name), flags, lo.value(data), lo.wide(size)]
+    arguments = [lo.value(context), lo.b.map(table.name), flags, lo.value(data), lo.size(size)]
     return call_helper(lo, "perf_event_output", arguments, expr.type)
 
 
 def _ringbuf_output(lo: Lowerer, expr: tree.CallMethod, table: TableInfo) -> f.Op:
     data, size, flags = expr.arguments
     _note_event(lo, table, data)
-    arguments = [lo.b.map(table.name), lo.value(data), lo.wide(size), lo.wide(flags)]
+    arguments = [lo.b.map(table.name), lo.value(data), lo.size(size), lo.wide(flags)]
     return call_helper(lo, "ringbuf_output", arguments, expr.type)
 
 

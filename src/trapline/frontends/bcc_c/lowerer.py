@@ -19,7 +19,7 @@ from trapline.frontends.bcc_c.statics import Statics
 from trapline.ir import function as f
 from trapline.ir.builder import Builder
 from trapline.ir.target import Target
-from trapline.ir.types import I8, I64, Int, Ptr, Space, Type
+from trapline.ir.types import I8, I32, I64, Int, Ptr, Space, Type
 from trapline.records import field, record
 from trapline.source import Diagnostics, Source
 
@@ -265,15 +265,23 @@ class Lowerer:
 
     def wide(self, expr: tree.Expr) -> f.Op:
         """Return the value of an expression as helpers take it: a pointer or an i64, extended by its sign."""
-        return self.widened(self.value(expr), expr.type)
-
-    def widened(self, value: f.Op, type_: CType) -> f.Op:
-        """Return a value of a C type as `wide` does."""
+        value = self.value(expr)
         if isinstance(value.type, Ptr):
             return value
-        if isinstance(value, f.Const) and isinstance(type_, CInt):
-            return self.b.i64(type_.wrap(value.value))
-        return self.b.resize(value, I64, signed=isinstance(type_, CInt) and type_.signed)
+        if isinstance(value, f.Const) and isinstance(expr.type, CInt):
+            return self.b.i64(expr.type.wrap(value.value))
+        return self.b.resize(value, I64, signed=isinstance(expr.type, CInt) and expr.type.signed)
+
+    def size(self, expr: tree.Expr) -> f.Op:
+        """Return the value of an unsigned expression as helpers take a size: an i64, less than 2³²."""
+        value = self.wide(expr)
+        if isinstance(value, f.Const):
+            return value
+        # LLVM makes of (u64)min(size, 8192) a comparison of 32 bits and size & 16383: for Linux 6.1 the latter is up to
+        # 16383. What the comparison says it sees in all 64 bits of what is computed in 32. But LLVM must not know that
+        # nothing is added here, nor bring a minimum of 64 bits to 32: no kernel sees there what was compared.
+        narrow = self.b.resize(self.b.barrier(value), I32, signed=False)
+        return self.b.resize(self.b.binary("add", narrow, self.b.barrier(self.b.i32(0))), I64, signed=False)
 
     # -- conditions
 
