@@ -95,7 +95,7 @@ def compile_source(
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking trees again and again that grow and are all in use: a tenth of the time."""
+    """Keep the garbage collector from walking trees that grow and are all in use: a tenth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
