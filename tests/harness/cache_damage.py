@@ -8,8 +8,9 @@ import tempfile
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
+
+from trapline.digest import digest
 
 SEAL = 32  # bytes of the digest that a file starts with
 INDEX_MAGIC = b"TLBTFIX1"
@@ -78,7 +79,7 @@ def _hostile_for(content: bytes, hostile: Mapping[str, bytes]) -> bytes:
 
 
 def _sealed(name: str, blob: bytes) -> bytes:
-    return sha256(bytes.fromhex(name) + blob).digest() + blob
+    return digest(bytes.fromhex(name), blob) + blob
 
 
 def _entries(cache: Path) -> list[Path]:

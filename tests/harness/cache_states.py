@@ -17,13 +17,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 from unittest import mock
 
 from tests.harness.cache_damage import DAMAGES, INDEX_MAGIC, SEAL, Damage, make_hostile_blobs
 
+from trapline.digest import digest
 from trapline.engine.cache import Cache
 from trapline.engine.host import live_target
 from trapline.kernel.target import LiveTarget
@@ -251,7 +251,7 @@ def read_entries(cache: Path) -> dict[str, bytes]:
 
 def is_sealed(name: str, content: bytes) -> bool:
     """Whether a file of the cache is whole: told without trapline's own code."""
-    return content[:SEAL] == sha256(bytes.fromhex(name) + content[SEAL:]).digest()
+    return content[:SEAL] == digest(bytes.fromhex(name), content[SEAL:])
 
 
 def is_index(content: bytes) -> bool:

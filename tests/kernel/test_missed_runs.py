@@ -37,15 +37,15 @@ def start_flood(calls: int, output: Path) -> threading.Thread:
 def test_a_probe_on_what_another_probes_program_calls(tmp_path: Path) -> None:
     # The first one's program calls the helper that the second one probes: kprobes do not nest.
     program = """
-        kprobe:do_nanosleep { printf("x %s\\n", comm) }
-        kprobe:bpf_get_current_comm { @never = count() }
+        kprobe:do_nanosleep { printf("x %s %d\\n", comm, uid) }
+        kprobe:bpf_get_current_uid_gid { @never = count() }
     """
     done = run_command_line(["-q", "-e", program, "-c", "sleep 0.01"], tmp_path)
     assert done.code == 0
     warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING: Missed hits of ")]
     found = dict(re.findall(r"Missed hits of (kprobe:\S+): (\d+) \(", "\n".join(warnings)))
-    assert set(found) == {"kprobe:bpf_get_current_comm"}, done.stderr
-    assert int(found["kprobe:bpf_get_current_comm"]) >= done.stdout.count("x sleep\n") >= 1
+    assert set(found) == {"kprobe:bpf_get_current_uid_gid"}, done.stderr
+    assert int(found["kprobe:bpf_get_current_uid_gid"]) >= done.stdout.count("x sleep 0\n") >= 1
 
 
 @pytest.mark.needs("kprobes")
