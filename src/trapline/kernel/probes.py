@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_left
+from collections.abc import Callable
 from functools import cached_property
+from itertools import repeat
 
 from trapline.abi.perf import HARDWARE_EVENTS, SOFTWARE_EVENTS
 from trapline.errors import TargetError
 from trapline.kernel.patterns import compile_pattern, is_pattern
 from trapline.syscall.kallsyms import SymbolTable
-from trapline.syscall.privilege import BlacklistEntry, read_kprobe_blacklist
-from trapline.syscall.tracefs import read_events, read_filter_functions
+from trapline.syscall.privilege import BlacklistEntry, read_blacklisted_names, read_kprobe_blacklist
+from trapline.syscall.tracefs import read_events, read_functions_by_module
 
 VMLINUX = "vmlinux"
 # Tracing these hangs or floods a kernel that nevertheless allows it; bpftrace leaves out the same.
@@ -21,16 +24,23 @@ _PADDING = ("__pfx_", "__cfi_")  # symbols of the space before a function
 _PART = re.compile(r"\.part\.\d+")
 
 
+def _without_dangerous(names: list[str]) -> list[str]:
+    """Leave out of sorted names what a wildcard must not match."""
+    for prefix in _DANGEROUS_PREFIXES:
+        del names[bisect_left(names, prefix) : bisect_left(names, prefix + "\U0010ffff")]
+    return [name for name in names if "." not in name or not _PART.search(name)]
+
+
 class ProbeCatalogue:
     """The probes of the running kernel; every list is read when it is first needed.
 
     Args:
-        symbols: the kernel's symbols, for kernels that do not list traceable functions.
+        load_symbols: returns the kernel's symbols, for kernels that do not list traceable functions.
         traceable_file: read the traceable functions from here instead of from the kernel.
     """
 
-    def __init__(self, symbols: SymbolTable, traceable_file: str = "") -> None:
-        self._symbols = symbols
+    def __init__(self, load_symbols: Callable[[], SymbolTable], traceable_file: str = "") -> None:
+        self._load_symbols = load_symbols
         self._traceable_file = traceable_file
 
     @cached_property
@@ -42,26 +52,37 @@ class ProbeCatalogue:
     def traceable(self) -> frozenset[str] | None:
         """The names of all functions that ftrace can trace, or ``None`` when the kernel does not list them."""
         try:
-            return frozenset(name for name, _ in read_filter_functions(self._traceable_file))
+            return frozenset().union(*read_functions_by_module(self._traceable_file).values())
         except TargetError:
             return None
 
     @cached_property
+    def _functions(self) -> dict[str, list[str]]:
+        """The functions that a wildcard may match, sorted, by module; the kernel proper is ``vmlinux``."""
+        try:
+            listed = read_functions_by_module(self._traceable_file)
+        except TargetError:
+            listed = {}
+            for name, module in self._load_symbols().functions():
+                if not name.startswith(_PADDING):
+                    listed.setdefault(module, []).append(name)
+        listed[VMLINUX] = [*listed.pop("", ()), *listed.get(VMLINUX, ())]
+        banned = read_blacklisted_names() | _DANGEROUS
+        return {module: _without_dangerous(sorted(set(listed[module]) - banned)) for module in sorted(listed)}
+
+    @cached_property
     def functions_by_module(self) -> list[tuple[str, str]]:
         """All (module, function) that a wildcard may match, sorted; the kernel proper is ``vmlinux``."""
-        try:
-            listed = read_filter_functions(self._traceable_file)
-        except TargetError:
-            listed = [row for row in self._symbols.functions() if not row[0].startswith(_PADDING)]
-        banned = {entry.name for entry in self.blacklist or ()}
-        return sorted(
-            {
-                (module or VMLINUX, name)
-                for name, module in listed
-                if name not in banned and name not in _DANGEROUS and not name.startswith(_DANGEROUS_PREFIXES)
-                if "." not in name or not _PART.search(name)
-            }
-        )
+        return [row for module, names in self._functions.items() for row in zip(repeat(module), names)]
+
+    def function_names(self, function: str) -> list[str]:
+        """Return the names that a glob matches in any module, sorted; `match_functions` is slower."""
+        names = [*self._functions.values()]
+        found = sorted(set().union(*names)) if len(names) > 1 else names[0]
+        if function == "*":
+            return found
+        matches = compile_pattern(function).match
+        return [name for name in found if matches(name)]
 
     def match_functions(self, function: str, module: str = "") -> list[tuple[str, str]]:
         """Return the (module, function) that match two globs, sorted; an empty `module` matches all."""
@@ -108,7 +129,7 @@ class ProbeCatalogue:
         elif kind == "hardware":
             names = list(HARDWARE_EVENTS)
         else:
-            found = (function for function, _ in self._symbols.functions())
+            found = (function for function, _ in self._load_symbols().functions())
             names = [name for name in found if "." not in name and not name.startswith(_PADDING)]
         return near_names(name, names, limit)
 

@@ -213,7 +213,7 @@ class LiveTarget:
         """What can be probed."""
         from trapline.kernel.probes import ProbeCatalogue
 
-        return ProbeCatalogue(self.symbols, self.traceable_file)
+        return ProbeCatalogue(lambda: self.symbols, self.traceable_file)
 
     @cached_property
     def user_files(self) -> UserFiles:

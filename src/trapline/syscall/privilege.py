@@ -97,6 +97,15 @@ def read_kprobe_blacklist() -> list[BlacklistEntry] | None:
         return None
 
 
+def read_blacklisted_names() -> frozenset[str]:
+    """Return the names of the functions in the kernel's kprobe blacklist; none when it cannot be read."""
+    try:
+        with open("/sys/kernel/debug/kprobes/blacklist", encoding="utf-8", errors="replace") as file:
+            return frozenset([line.rpartition("\t")[2] for line in file.read().splitlines()])
+    except OSError:
+        return frozenset()
+
+
 def kprobes_enabled() -> bool | None:
     """Return whether kprobes are armed (``kprobes/enabled`` of debugfs), ``None`` when unknown."""
     try:

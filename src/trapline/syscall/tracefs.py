@@ -73,14 +73,14 @@ def read_dynamic_events() -> str:
         return ""
 
 
-def read_filter_functions(path: str = "") -> list[tuple[str, str]]:
-    """Return the (function, module) that ftrace can trace; the module is empty for the kernel proper.
+def read_functions_by_module(path: str = "") -> dict[str, list[str]]:
+    """Return the functions that ftrace can trace, by module; the kernel proper is ``""``.
 
     Args:
-        path: a file like ``available_filter_functions``; empty for the kernel's own.
+        path: read them from here instead of from the kernel; a file in the form of ``available_filter_functions``.
 
     Raises:
-        TargetError: no tracefs, or a kernel without CONFIG_DYNAMIC_FTRACE, or no such file.
+        TargetError: no tracefs, a kernel without ftrace's list, or a `path` that cannot be read.
     """
     if path:
         try:
@@ -95,11 +95,20 @@ def read_filter_functions(path: str = "") -> list[tuple[str, str]]:
             raise TargetError(
                 "this kernel does not list traceable functions", hint="needs CONFIG_DYNAMIC_FTRACE"
             ) from None
-    functions = []
-    for line in text.splitlines():
-        name, _, module = line.partition(" ")
-        functions.append((name, module.strip(" []\t") if module else ""))
-    return functions
+    # There are tens of thousands, nearly all of the kernel proper: those are not looked at one by one.
+    lines = text.splitlines()
+    found = {"": [line for line in lines if " " not in line]}
+    if len(found[""]) < len(lines):
+        for line in lines:
+            name, _, module = line.partition(" ")
+            if module:
+                found.setdefault(module.strip(" []\t"), []).append(name)
+    return found
+
+
+def read_filter_functions(path: str = "") -> list[tuple[str, str]]:
+    """Return (name, module) of what `read_functions_by_module` does."""
+    return [(name, module) for module, names in read_functions_by_module(path).items() for name in names]
 
 
 def read_events() -> list[tuple[str, str]]:
