@@ -60,7 +60,10 @@ def _lower_comm(low: Lowerer, node: ast.Identifier, target: Op | None) -> None:
         return
     task = b.helper("get_current_task_btf", returns=Ptr(Space.BTF))
     for word in range(0, COMM_BYTES, 8):
-        b.store(b.load(I64, b.offset(task, at + word, "comm")), b.offset(target, word))
+        part = b.load(I64, b.offset(task, at + word, "comm"))
+        if word == COMM_BYTES - 8:  # as the helper: it ends with NUL, even if the kernel's is longer one day
+            part = b.binary("and", part, b.i64((1 << 56) - 1))
+        b.store(part, b.offset(target, word))
 
 
 def _is_aligned(place: Op) -> bool:
