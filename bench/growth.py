@@ -61,13 +61,13 @@ def _drain(bench: Bench) -> Growth:
     """Per record, what a run takes longer than one with a single record."""
 
     def ns(tool: Sequence[str], size: float, env: dict[str, str] | None) -> float:
-        walls = []
-        for events in (1, rows.DRAIN_EVENTS):
+        walls, most = [], rows.drain_events(int(size))
+        for events in (1, most):
             done = run([*tool, "-e", rows.flood_of(int(size), events)], env=env)
             if (printed := done.stdout.count(b"x" * int(size) + b"\n")) != events:
                 raise RuntimeError(f"{tool[0]} printed {printed} of {events} records of {size:.0f} bytes")
             walls.append(done.wall)
-        return max(0.0, walls[1] - walls[0]) / rows.DRAIN_EVENTS * 1e9
+        return max(0.0, walls[1] - walls[0]) / most * 1e9
 
     return _measure(
         bench,

@@ -206,13 +206,18 @@ tracepoint:syscalls:sys_enter_{call}
 
 
 DRAIN_SIZES = (16, 64, 256, 1_000)
-DRAIN_EVENTS = 60_000  # of the largest size, they just fit into the ring
+_DRAIN_RING = 64 << 20
+
+
+def drain_events(size: int) -> int:
+    """Return how many records of a size fit into the ring: the more, the less the rest of a run matters."""
+    return min(800_000, _DRAIN_RING // (size + 64))
 
 
 def flood_of(size: int, events: int) -> str:
     """Return a program that prints a string of so many bytes so often, all from one full ring."""
     return (
-        f'config = {{ perf_rb_pages = 16384 }} BEGIN {{ @s = "{"x" * size}"; for ($i : 0..{events}) '
+        f'config = {{ perf_rb_pages = {_DRAIN_RING >> 12} }} BEGIN {{ @s = "{"x" * size}"; for ($i : 0..{events}) '
         '{ printf("%s\\n", @s); } clear(@s); exit(); }'
     )
 
