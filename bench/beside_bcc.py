@@ -12,7 +12,7 @@ from tests.harness.features import PEERS
 
 from bench import rows
 from bench.bench import Bench
-from bench.measure import attach_and_end, compare, peak_mib, run
+from bench.measure import attach_and_end, compare, run
 from bench.results import Comparison
 
 _TCPLIFE = PEERS.parent / "bcc-tools-0.37/sbin/tcplife-bpfcc"
@@ -47,7 +47,7 @@ def scripts(bench: Bench) -> Iterator[Comparison]:
             yield Comparison.of(
                 f"BCC's {script.name}, peak resident memory, {state}",
                 "MiB",
-                [(peak_mib(a), peak_mib(b)) for a, b in runs],
+                [(a.peak_mib, b.peak_mib) for a, b in runs],
                 rows.BCC_MEMORY_GOAL,
                 "BCC",
             )

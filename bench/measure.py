@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import re
 import signal
 import subprocess
 import sys
@@ -61,17 +61,6 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: f
     return result
 
 
-def peak_mib(run: Run | Attaching) -> float:
-    """Return a command's peak resident memory in MiB.
-
-    Raises:
-        RuntimeError: it may be that of this process: Linux counts what the process had that started it. See `run_peak`.
-    """
-    if run.peak_kib <= 1.02 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
-        raise RuntimeError(f"the bench itself took {run.peak_kib} KiB")
-    return run.peak_kib / 1024
-
-
 _SMALL = """
 import os, sys
 pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
@@ -110,11 +99,11 @@ def run_traced(
 @dataclass(frozen=True)
 class Attaching:
     """A tracer that was started, attached and ended: seconds from exec until it says that it attached, seconds from
-    SIGINT until its end, peak resident memory of its largest process in KiB."""
+    SIGINT until its end, peak resident memory in MiB until it was attached."""
 
     attached: float
     ended: float
-    peak_kib: int
+    peak_mib: float
 
 
 def attach_and_end(
@@ -132,14 +121,16 @@ def attach_and_end(
         RuntimeError: the tracer did not attach, or did not end.
     """
     with _attached(tool, env, timeout, sign) as (process, _, _, seconds):
+        # Of the program that runs there now; what wait4(2) tells is never less than what its starter had.
+        peak = re.search(r"^VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
         start = time.perf_counter()
         signals = 0
         while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
             passed = time.perf_counter() - start
             if pid:
                 process.returncode = os.waitstatus_to_exitcode(status)
-                return Attaching(seconds, passed, usage.ru_maxrss)
+                return Attaching(seconds, passed, int(peak[1]) / 1024 if peak else 0.0)
             if passed > timeout:
                 state = Path(f"/proc/{process.pid}/status").read_text()
                 raise RuntimeError(f"{' '.join(tool)[:300]} did not end after SIGINT\n{state}")
