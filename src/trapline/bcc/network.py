@@ -7,7 +7,6 @@ from typing import Any
 from trapline.bcc.failures import AttachError, BccError
 from trapline.bcc.names import Name, to_text
 from trapline.bcc.programs import Function
-from trapline.engine import network
 from trapline.errors import TraplineError
 
 # The XDP programs of this process, by interface; they go with their `BPF` object.
@@ -35,6 +34,8 @@ def attach_xdp(dev: Name, fn: Function, flags: int = 0) -> None:
     old = _links.pop(name, None)
     if old is not None:
         old.close()
+    from trapline.engine import network  # few scripts need it
+
     try:
         link = network.attach_xdp(function.fd, name, flags)
     except TraplineError as error:
@@ -54,6 +55,8 @@ def remove_xdp(dev: Name, flags: int = 0) -> None:
     if link is not None and not link.closed:
         link.close()
         return
+    from trapline.engine import network  # few scripts need it
+
     try:
         network.detach_xdp(name, flags)
     except TraplineError as error:
@@ -71,6 +74,8 @@ def attach_raw_socket(fn: Function, dev: Name) -> None:
         AttachError: the kernel refused.
     """
     function, name = _checked(fn), to_text(dev)
+    from trapline.engine import network  # few scripts need it
+
     try:
         function.sock = network.open_packet_socket(function.fd, name)
     except TraplineError as error:
@@ -89,6 +94,8 @@ def attach_func(fn: Function, attachable_fd: int, attach_type: int, flags: int =
     Raises:
         AttachError: the kernel refused.
     """
+    from trapline.engine import network  # few scripts need it
+
     try:
         network.attach_to_object(_checked(fn).fd, attachable_fd, attach_type, flags)
     except TraplineError as error:
@@ -103,6 +110,8 @@ def detach_func(fn: Function, attachable_fd: int, attach_type: int) -> None:
     Raises:
         AttachError: the kernel refused.
     """
+    from trapline.engine import network  # few scripts need it
+
     try:
         network.detach_from_object(_checked(fn).fd, attachable_fd, attach_type)
     except TraplineError as error:

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from trapline.abi.perf import PerfEventAttr
 from trapline.errors import NoSuchProbeError
-from trapline.syscall.perf import open_perf_event
-from trapline.syscall.perfring import PerfRing
 from trapline.syscall.process import read_memory_maps
-from trapline.syscall.tracefs import tracefs_path
 
 # Symbols and types are imported where they are asked for: a small script waits longest for imports.
 if TYPE_CHECKING:
@@ -19,6 +15,7 @@ if TYPE_CHECKING:
     from trapline.kernel.target import LiveTarget
     from trapline.runtime.symbols import KernelSymbols, Symbol, SymbolTable, UserSymbols
     from trapline.syscall.fd import Fd
+    from trapline.syscall.perfring import PerfRing
 
 
 class Machine:
@@ -35,10 +32,15 @@ class Machine:
 
     def open_perf_ring(self, cpu: int, pages: int, wakeup_events: int = 1) -> PerfRing:
         """Open a CPU's ring for samples of a PERF_EVENT_ARRAY."""
+        from trapline.syscall.perfring import PerfRing
+
         return PerfRing(cpu, pages, wakeup_events=wakeup_events)
 
     def open_counter(self, type: int, config: int, pid: int, cpu: int) -> Fd:
         """Open a counting perf event."""
+        from trapline.abi.perf import PerfEventAttr
+        from trapline.syscall.perf import open_perf_event
+
         attr = PerfEventAttr(type=type, config=config)
         return open_perf_event(attr, pid=pid, cpu=cpu, what=f"perf event {type}:{config} on CPU {cpu}")
 
@@ -48,6 +50,8 @@ class Machine:
         Raises:
             TargetError: tracefs is not mounted.
         """
+        from trapline.syscall.tracefs import tracefs_path
+
         return f"{tracefs_path()}/trace_pipe"
 
     # -- probes
