@@ -34,11 +34,12 @@ def peek_members(data: bytes, tag: str, members: Sequence[str]) -> Mapping[str, 
     if magic != _MAGIC or len(types) % 4 or len(strings) != string_length:
         return {}
     wanted = {_string_offset(strings, name): name for name in members}
-    if -1 in wanted:
+    struct = _string_offset(strings, tag)
+    if -1 in wanted or struct < 0:
         return {}
     words = memoryview(types).cast("I")
     found: list[dict[str, int]] = []
-    for word in _find_words(types, _string_offset(strings, tag)):
+    for word in find_words(types, struct):
         offsets = _members_at(words, word, wanted)
         if offsets is not None and len(offsets) == len(members):
             found.append(offsets)
@@ -51,14 +52,14 @@ def _string_offset(strings: bytes, text: str) -> int:
     return strings.find(b"\0" + text.encode() + b"\0") + 1 or -1
 
 
-def _find_words(data: bytes, value: int) -> Iterator[int]:
-    if value > 0:
-        key = value.to_bytes(4, "little")
-        at = data.find(key)
-        while at >= 0:
-            if at % 4 == 0:
-                yield at // 4
-            at = data.find(key, at + 1)
+def find_words(data: bytes, value: int) -> Iterator[int]:
+    """Find a 32-bit word in little-endian data; gives word positions."""
+    key = value.to_bytes(4, "little")
+    at = data.find(key)
+    while at >= 0:
+        if at % 4 == 0:
+            yield at // 4
+        at = data.find(key, at + 1)
 
 
 def _members_at(words: memoryview, start: int, wanted: Mapping[int, str]) -> dict[str, int] | None:

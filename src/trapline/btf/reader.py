@@ -12,6 +12,7 @@ from zlib import crc32
 
 from trapline.btf import types as t
 from trapline.btf.index import NameTable, build_names, decode_index, encode_index, hash_strings, scan_offsets
+from trapline.btf.peek import find_words
 from trapline.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ class TypeStore:
         found = {
             self.first_id + position
             for offset in self._string_offsets(name)
-            for position in _find_words(self._name_words, offset)
+            for position in find_words(self._name_words, offset)
         }
         yield from sorted(found)
 
@@ -364,7 +365,7 @@ class TypeStore:
             self._type_bytes = self._types.tobytes()
         found = set()
         for offset in self._string_offsets(name):
-            for word in _find_words(self._type_bytes, offset):
+            for word in find_words(self._type_bytes, offset):
                 type_id = self.first_id + bisect_right(self._offsets, word) - 1
                 if self.kind(type_id) in (t.BTF_KIND_ENUM, t.BTF_KIND_ENUM64):
                     found.add(type_id)
@@ -412,16 +413,6 @@ class TypeStore:
     def resolved(self, type_id: int) -> t.BtfType:
         """Return the type behind typedefs, qualifiers and type tags."""
         return self.type(self.resolve(type_id))
-
-
-def _find_words(data: bytes, value: int) -> Iterator[int]:
-    """Find a 32-bit word in little-endian data; gives word positions."""
-    key = value.to_bytes(4, "little")
-    position = data.find(key)
-    while position >= 0:
-        if position % 4 == 0:
-            yield position // 4
-        position = data.find(key, position + 1)
 
 
 def _decode_plain(kind: int, name: str, value: int, flag: bool) -> t.BtfType:
