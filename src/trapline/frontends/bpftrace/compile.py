@@ -100,6 +100,8 @@ def _compile_program(source: Source, target: Target, options: CompileOptions, du
     knowledge = Knowledge(target, config, options, BUILTINS, FUNCTIONS, kernel, diagnostics, c=definitions)
     _declare_maps(program, knowledge)
     typed = infer_types(knowledge, sites)
+    for info in knowledge.maps.values():
+        info.can_lack |= bool(options.warnings)
     _drop_unused_maps(knowledge)
     findings = _distinct(diagnostics)
     if findings.errors:

@@ -210,7 +210,7 @@ def _check_element(typer: ExpressionTyper, call: ast.Call) -> t.Type:
         return typer.error(f"{call.name}() expects a map to be provided", call.span, f"Write {call.name}(@map, key).")
     if isinstance(info.value, t.AggregateT) and info.value.histogram:
         return typer.unsupported(f"{call.name}() on a map of histograms is", call.span)
-    info.deletes |= call.name == "delete"
+    info.can_lack |= call.name == "delete"
     return t.BOOL
 
 

@@ -34,7 +34,7 @@ class MapInfo:
     """What is known of a map: `keyed` is ``None`` until its first use; `read` when an element is read or stepped.
 
     It is `interrupted` when an aggregate of it changes in a program that another one may interrupt on the same CPU, and
-    `deletes` when a program deletes of it.
+    `can_lack` when it matters whether an element is there: a program deletes of it, or failing look-ups are reported.
     """
 
     name: str
@@ -45,7 +45,7 @@ class MapInfo:
     used: Span | None = None
     read: bool = False
     interrupted: bool = False
-    deletes: bool = False
+    can_lack: bool = False
 
 
 @record(eq=False)

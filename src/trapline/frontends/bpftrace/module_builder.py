@@ -79,7 +79,7 @@ def in_array(info: MapInfo) -> bool:
     Its only element, or each bucket of a histogram, is always there; behind a value stands a word that is not 0 once
     the value was set (see `trapline.runtime.stored_maps`).
     """
-    if info.keyed or info.declaration is not None or info.deletes:
+    if info.keyed or info.declaration is not None or info.can_lack:
         return False
     return info.value.kind != "tseries" if isinstance(info.value, t.AggregateT) else t.is_scalar(info.value)
 
