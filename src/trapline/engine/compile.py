@@ -84,11 +84,12 @@ def compile_source(
         found = _decode(blob, source)
         if found is not None and _is_current(found.object, target):
             return found
+    answers = target.volatile_answers
     with _no_collection():
         translated = frontend(source, target)
         digests = [(path, _digest(path)) for path in translated.files]
         compiled = _compile(translated, target, None)
-    if not target.volatile:
+    if target.volatile_answers == answers:
         cache.put(key, _encode(compiled, digests))
     return compiled
 

@@ -61,6 +61,7 @@ def compile_described(
     key = "\0".join((sources_key(), "described", key, target.identity)) if key and dump is None else ""
     if key and (found := _decode(cache.get(key))) is not None:
         return found
+    answers = target.volatile_answers
     described = frontend()
     maps = externs(described)
     known = {spec.name for spec in described.module.maps}
@@ -70,7 +71,7 @@ def compile_described(
 
     module = replace(described.module, maps=described.module.maps + borrowed)
     compiled = compile_module(module, target, dump=dump)
-    if key and described.keep and not maps and not target.volatile:
+    if key and described.keep and not maps and target.volatile_answers == answers:
         text = described.description.encode()
         cache.put(key, len(text).to_bytes(4, "little") + text + serial.encode(compiled))
     return compiled, described.description

@@ -133,8 +133,8 @@ class Target(Protocol):
         """Return the id of the cgroup (v2) at a path.  Raises `TargetError`."""
 
     @property
-    def volatile(self) -> bool:
-        """Whether it was asked for something that `identity` does not cover: the program is not to be cached."""
+    def volatile_answers(self) -> int:
+        """How often it was asked for something that `identity` does not cover: a program that asks is not cached."""
 
     def syscall_prefix(self) -> str:
         """Return what precedes a system call's name in kallsyms (``__x64_sys_``)."""

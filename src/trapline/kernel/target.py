@@ -39,12 +39,12 @@ class LiveTarget:
     Attributes:
         without: features that are not used although the kernel may have them.
         traceable_file: a file to read the traceable functions from, instead of the kernel's list.
-        volatile: it was asked for something that `identity` does not cover.
+        volatile_answers: how often it was asked for something that `identity` does not cover.
     """
 
     without: frozenset[str] = frozenset()
     traceable_file: str = ""
-    volatile: bool = False
+    volatile_answers: int = 0
 
     def __init__(self, *, load_index: IndexLoader | None = None, save_index: IndexSaver | None = None) -> None:
         self._load_index = load_index
@@ -269,7 +269,7 @@ class LiveTarget:
         from trapline.kernel.bpf_functions import list_bpf_functions
         from trapline.kernel.patterns import compile_pattern
 
-        self.volatile = True  # they come and go
+        self.volatile_answers += 1  # they come and go
         wanted, matches = compile_pattern(program).match, compile_pattern(name).match
         return sorted(row for row in list_bpf_functions() if wanted(str(row[0])) and matches(row[1]))
 
@@ -299,7 +299,7 @@ class LiveTarget:
         Raises:
             TargetError: there is none.
         """
-        self.volatile = True
+        self.volatile_answers += 1
         return machine.cgroup_id(path)
 
     @cached_property

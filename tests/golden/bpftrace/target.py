@@ -150,7 +150,7 @@ class FixtureTarget:
     def kernel_config(self, option: str) -> str | None:
         return None
 
-    volatile = False
+    volatile_answers = 0
 
     def cgroup_id(self, path: str) -> int:
         return 7

@@ -31,7 +31,7 @@ int other(void *ctx) { return 0; }
 class Target(FixtureTarget):
     """A fixture that programs may be kept for."""
 
-    volatile = False
+    volatile_answers = 0
 
     def __init__(self) -> None:
         super().__init__()

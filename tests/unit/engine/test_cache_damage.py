@@ -33,11 +33,11 @@ class _MissError(Exception):
 
 
 class _BpftraceTarget(bpftrace_fixture.FixtureTarget):
-    volatile = False
+    volatile_answers = 0
 
 
 class _CTarget(c_fixture.FixtureTarget):
-    volatile = False
+    volatile_answers = 0
 
 
 def _load_bpftrace(cache: Cache, *, miss: bool = True) -> object:
