@@ -14,6 +14,7 @@ from trapline.digest import digest
 
 SEAL = 32  # bytes of the digest that a file starts with
 INDEX_MAGIC = b"TLBTFIX1"
+FUNCTIONS_MAGIC = b"trapline-functions-1 "
 _NOBODY = 65534
 _HOSTILE_TEXT = 'BEGIN { printf("hostile\\n"); exit(77); }'
 _HOSTILE_C = "int hostile(void *ctx) { return 0; }"
@@ -56,7 +57,7 @@ def make_hostile_blobs() -> dict[str, bytes]:
                 else:
                     compile_program(Source("stdin", _HOSTILE_TEXT), CompileOptions())
                 entries = [path.read_bytes()[SEAL:] for path in Path(folder, kind).iterdir()]
-                (found[kind],) = (blob for blob in entries if not blob.startswith(INDEX_MAGIC))
+                (found[kind],) = (blob for blob in entries if not blob.startswith((INDEX_MAGIC, FUNCTIONS_MAGIC)))
         finally:
             if before is None:
                 del os.environ["TRAPLINE_CACHE"]
@@ -75,6 +76,8 @@ def _hostile_for(content: bytes, hostile: Mapping[str, bytes]) -> bytes:
     blob = content[SEAL:]
     if blob.startswith(INDEX_MAGIC):
         return hostile["index"]
+    if blob.startswith(FUNCTIONS_MAGIC):
+        return blob.partition(b"\n")[0] + b"\n\nvmlinux\nhostile_function"
     return hostile["bpftrace" if blob[4:].startswith(b'{"warnings"') else "bcc"]
 
 

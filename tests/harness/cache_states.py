@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 from unittest import mock
 
-from tests.harness.cache_damage import DAMAGES, INDEX_MAGIC, SEAL, Damage, make_hostile_blobs
+from tests.harness.cache_damage import DAMAGES, FUNCTIONS_MAGIC, INDEX_MAGIC, SEAL, Damage, make_hostile_blobs
 
 from trapline.digest import digest
 from trapline.engine.cache import Cache
@@ -91,7 +91,7 @@ class CacheState:
                 return self._watch(run, {"TRAPLINE_CACHE": str(cache)}, cache, in_process=in_process)
             if self.name == "full":
                 return self._run_on_full_disk(run, environment, cache, chooser)
-            _copy_index(cache)
+            _copy_shared(cache)
             run(environment)
             filled = read_entries(cache)
             programs = _programs(filled)
@@ -196,8 +196,8 @@ class CacheState:
             elif now.get(name) == content:
                 self.totals.healed += 1
             else:
-                # The index of types is written only by runs that needed all of it.
-                assert is_index(content), "a damaged entry was not written again, or not as it was"
+                # What is no program's is written only by runs that needed all of it, and only when nobody waits.
+                assert is_shared(content), "a damaged entry was not written again, or not as it was"
         if not damage.heals:
             assert now.keys() == damage.contents.keys(), "files were added to a directory that is not ours"
 
@@ -255,13 +255,13 @@ def is_sealed(name: str, content: bytes) -> bool:
     return content[:SEAL] == digest(bytes.fromhex(name), content[SEAL:])
 
 
-def is_index(content: bytes) -> bool:
-    """Whether a file of the cache is an index of types."""
-    return content[SEAL:].startswith(INDEX_MAGIC)
+def is_shared(content: bytes) -> bool:
+    """Whether a file of the cache is no program's: the index of types, the lists of functions."""
+    return content[SEAL:].startswith((INDEX_MAGIC, FUNCTIONS_MAGIC))
 
 
 def _programs(entries: Mapping[str, bytes]) -> set[str]:
-    return {name for name, content in entries.items() if not is_index(content)}
+    return {name for name, content in entries.items() if not is_shared(content)}
 
 
 def _identities(cache: Path) -> dict[str, tuple[int, int]]:
@@ -276,7 +276,7 @@ def _watched() -> Iterator[_Lookups]:
 
     def watched(self: Cache, key: str) -> bytes | None:
         found = get(self, key)
-        if not key.startswith("btf-index "):
+        if "\0" in key:  # a program's
             lookups.hits += found is not None
             lookups.misses += found is None
         return found
@@ -288,18 +288,17 @@ def _watched() -> Iterator[_Lookups]:
 _stored: list[dict[str, bytes]] = []
 
 
-def _copy_index(cache: Path) -> None:
-    """Put the index of this kernel's types into a cache: making it takes longer than most programs run."""
+def _copy_shared(cache: Path) -> None:
+    """Put the index of this kernel's types and its functions into a cache: only runs that take longer keep them."""
     if not _stored:
         with tempfile.TemporaryDirectory(prefix="trapline-index-") as folder:
             blobs = Cache(f"{folder}/cache")
-            target = LiveTarget(
-                load_index=lambda key: None,
-                save_index=lambda key, index: blobs.put(f"btf-index {key}", index),
-            )
+            target = LiveTarget(load=lambda key: None, save=blobs.put)
             if target.has_btf:
                 target.btf.find("task_struct")
-                target.save_index()
+            if target.has("kprobes"):
+                target.functions("do_nanosleep")
+            target.keep()
             _stored.append(read_entries(Path(folder) / "cache"))
     cache.mkdir(mode=0o700)
     for name, content in _stored[0].items():

@@ -38,13 +38,13 @@ def test_what_it_is() -> None:
 @pytest.mark.needs("btf")
 def test_types_and_their_kept_index() -> None:
     kept: dict[str, bytes] = {}
-    first = LiveTarget(load_index=kept.get, save_index=kept.__setitem__)
+    first = LiveTarget(load=kept.get, save=kept.__setitem__)
     wanted = first.btf.struct("task_struct")
     assert wanted is not None and not kept
-    first.save_index()
-    first.save_index()
+    first.keep()
+    first.keep()
     assert len(kept) == 1
-    second = LiveTarget(load_index=kept.get, save_index=lambda *_: pytest.fail("indexed twice"))
+    second = LiveTarget(load=kept.get, save=lambda *_: pytest.fail("indexed twice"))
     assert second.btf.struct("task_struct") == wanted
     assert second.module_btf("vmlinux") is second.btf and second.module_btf("no_such_module") is None
 

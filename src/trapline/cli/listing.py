@@ -41,12 +41,13 @@ def print_listing(found: Arguments) -> int:
     target = live_target()
     if not found.verbose:
         _write(list_names(pattern, target, found.pid or 0))
+        _keep()
         return 0
     lines: list[str] = []
     for row in list_probes(pattern, target, found.pid or 0):
         lines += [row.name, *_indented(describe_arguments(row, target))]
     _write(lines)
-    _keep_types()
+    _keep()
     return 0
 
 
@@ -60,15 +61,15 @@ def _print_types(patterns: list[str], *, verbose: bool) -> None:
         for module, tag, define in list_types(kind, pattern, live_target()):
             lines.append(f"{module}: {define()}\n" if verbose else f"{kind} {tag}")
     _write(list(dict.fromkeys(lines)))
-    _keep_types()
+    _keep()
 
 
-def _keep_types() -> None:
-    """Keep the index of the kernel's types that the listing made, now that it is shown: the next one is faster."""
+def _keep() -> None:
+    """Keep what the listing read of types and functions, now that it is shown: the next one is faster."""
     from trapline.engine.host import live_target
 
     sys.stdout.flush()
-    live_target().save_index()
+    live_target().keep()
 
 
 def _print_program(found: Arguments, file: str) -> int:

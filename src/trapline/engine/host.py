@@ -1,4 +1,4 @@
-"""The running kernel as one shared target, with its BTF index kept in the cache."""
+"""The running kernel as one shared target; what takes long to read of it is kept in the cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,4 @@ from trapline.kernel.target import LiveTarget
 def live_target() -> LiveTarget:
     """Return the running kernel; every caller in the process gets the same object."""
     blobs = Cache.default()
-    return LiveTarget(
-        load_index=lambda key: blobs.get(f"btf-index {key}"),
-        save_index=lambda key, index: blobs.put(f"btf-index {key}", index),
-    )
+    return LiveTarget(load=blobs.get, save=blobs.put)

@@ -6,15 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from trapline.abi.perf import HARDWARE_ALIASES, HARDWARE_EVENTS, SOFTWARE_ALIASES, SOFTWARE_EVENTS
-from trapline.btf import types as t
-from trapline.btf.tracing import iterator_names, raw_tracepoint_params
-from trapline.engine.listing_user import (
-    UserLister,
-    describe_user_function,
-    list_usdt_probes,
-    list_user_functions,
-)
-from trapline.errors import NoSuchProbeError, TargetError
+from trapline.engine.listing_user import UserLister, list_usdt_probes, list_user_functions
+from trapline.errors import TargetError
 from trapline.kernel.patterns import compile_pattern, is_pattern
 from trapline.records import record
 from trapline.syscall.machine import btf_modules
@@ -38,7 +31,6 @@ class Listed:
 
 # A kind's lister gets the target and the patterns of the two parts behind the kind (an absent first part is "").
 _Lister = Callable[["LiveTarget", str, str], Iterable[tuple[str, str, str]]]
-_Describer = Callable[["LiveTarget", Listed], list[str]]
 
 
 @record(frozen=True)
@@ -48,7 +40,6 @@ class Kind:
     Args:
         name, aliases: as it is written.
         lister: yields (name behind the kind, module or category, symbol).
-        describe: returns the arguments, a C declaration each.
         in_all: whether a listing of everything has it.
         user: yields the same for a kind in user space, where it takes the process too; it is listed with everything
             only of a process.
@@ -58,7 +49,6 @@ class Kind:
     name: str
     aliases: tuple[str, ...]
     lister: _Lister
-    describe: _Describer
     in_all: bool = True
     user: UserLister | None = None
     names: Callable[[LiveTarget, str], list[str]] | None = None
@@ -132,6 +122,8 @@ def _units(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str
 def _iterators(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
     if first not in ("", "*"):
         return
+    from trapline.btf.tracing import iterator_names
+
     matches = compile_pattern(name).match
     for module, btf in _all_btf(target):
         for iterator in iterator_names(btf):
@@ -139,100 +131,32 @@ def _iterators(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str,
                 yield iterator, module, iterator
 
 
-# ---------------------------------------------------------------- arguments
-
-
-def _declared(btf: Btf, type_id: int, name: str) -> str:
-    """Return ``TYPE NAME`` as bpftrace shows it: the name behind the whole type, of function pointers too."""
-    return f"{btf.type_name(type_id)} {name}"
-
-
-def _parameters(target: LiveTarget, row: Listed) -> list[str]:
-    btf = target.module_btf(row.module)
-    function = None if btf is None else btf.func(row.symbol)
-    if btf is None or function is None:
-        return []
-    return [_declared(btf, param.type, param.name or f"arg{index}") for index, param in enumerate(btf.params(function))]
-
-
-def _return_value(target: LiveTarget, row: Listed) -> list[str]:
-    btf = target.module_btf(row.module)
-    function = None if btf is None else btf.func(row.symbol)
-    if btf is None or function is None:
-        return []
-    result = btf.proto(function).ret
-    return [] if result == 0 else [_declared(btf, result, "retval")]
-
-
-def _parameters_and_return(target: LiveTarget, row: Listed) -> list[str]:
-    return _parameters(target, row) + _return_value(target, row)
-
-
-def _spaced(declaration: str) -> str:
-    """Put a space between a pointer's star and the name, as bpftrace shows declarations: ``struct file * file``."""
-    head, _, name = declaration.rpartition(" ")
-    stars = len(name) - len(name.lstrip("*"))
-    return f"{head} {name[:stars]} {name[stars:]}" if stars else declaration
-
-
-def _tracepoint_fields(target: LiveTarget, row: Listed) -> list[str]:
-    try:
-        fields = target.tracepoint_format(row.module, row.symbol).fields
-    except NoSuchProbeError:
-        return []
-    return [_spaced(field.declaration) for field in fields if not field.common]
-
-
-def _raw_parameters(target: LiveTarget, row: Listed) -> list[str]:
-    btf = target.module_btf(row.module)
-    params = None if btf is None else raw_tracepoint_params(btf, row.symbol)
-    if btf is None or params is None:
-        return []
-    return [_declared(btf, param.type, param.name or f"arg{index}") for index, param in enumerate(params)]
-
-
-def _iterator_context(target: LiveTarget, row: Listed) -> list[str]:
-    btf = target.module_btf(row.module)
-    struct = None if btf is None else btf.struct(f"bpf_iter__{row.symbol}")
-    if btf is None or struct is None:
-        return []
-    return [_declared(btf, field.type, field.name) for field in btf.fields(struct) if field.name != "meta"]
-
-
 def _self(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
     if compile_pattern(first or "*").match("signal") and compile_pattern(name).match("SIGUSR1"):
         yield "signal:SIGUSR1", "", "SIGUSR1"
-
-
-def _user_parameters(target: LiveTarget, row: Listed) -> list[str]:
-    return describe_user_function(target, row.module, row.symbol)
 
 
 def _nothing(target: LiveTarget, first: str, name: str) -> Iterator[tuple[str, str, str]]:
     return iter(())
 
 
-def _none(target: LiveTarget, row: Listed) -> list[str]:
-    return []
-
-
 KINDS = (
-    Kind("fentry", ("f", "kfunc"), _btf_functions, _parameters),
-    Kind("fexit", ("fr", "kretfunc"), _btf_functions, _parameters_and_return, in_all=False),
-    Kind("hardware", ("h",), _perf(HARDWARE_EVENTS, HARDWARE_ALIASES), _none),
-    Kind("interval", ("i",), _units, _none, in_all=False),
-    Kind("iter", ("it",), _iterators, _iterator_context),
-    Kind("kprobe", ("k",), _functions, _parameters, names=_function_names),
-    Kind("kretprobe", ("kr",), _functions, _parameters_and_return, in_all=False, names=_function_names),
-    Kind("profile", ("p",), _units, _none, in_all=False),
-    Kind("rawtracepoint", ("rt",), _raw_tracepoints, _raw_parameters),
-    Kind("self", (), _self, _none, in_all=False),
-    Kind("software", ("s",), _perf(SOFTWARE_EVENTS, SOFTWARE_ALIASES), _none),
-    Kind("tracepoint", ("t",), _tracepoints, _tracepoint_fields),
-    Kind("uprobe", ("u",), _nothing, _user_parameters, user=list_user_functions),
-    Kind("uretprobe", ("ur",), _nothing, _none, in_all=False, user=list_user_functions),
-    Kind("usdt", ("U",), _nothing, _none, user=list_usdt_probes),
-    Kind("watchpoint", ("w",), _nothing, _none, in_all=False),
+    Kind("fentry", ("f", "kfunc"), _btf_functions),
+    Kind("fexit", ("fr", "kretfunc"), _btf_functions, in_all=False),
+    Kind("hardware", ("h",), _perf(HARDWARE_EVENTS, HARDWARE_ALIASES)),
+    Kind("interval", ("i",), _units, in_all=False),
+    Kind("iter", ("it",), _iterators),
+    Kind("kprobe", ("k",), _functions, names=_function_names),
+    Kind("kretprobe", ("kr",), _functions, in_all=False, names=_function_names),
+    Kind("profile", ("p",), _units, in_all=False),
+    Kind("rawtracepoint", ("rt",), _raw_tracepoints),
+    Kind("self", (), _self, in_all=False),
+    Kind("software", ("s",), _perf(SOFTWARE_EVENTS, SOFTWARE_ALIASES)),
+    Kind("tracepoint", ("t",), _tracepoints),
+    Kind("uprobe", ("u",), _nothing, user=list_user_functions),
+    Kind("uretprobe", ("ur",), _nothing, in_all=False, user=list_user_functions),
+    Kind("usdt", ("U",), _nothing, user=list_usdt_probes),
+    Kind("watchpoint", ("w",), _nothing, in_all=False),
 )
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name, *kind.aliases)}
 
@@ -261,17 +185,17 @@ def list_probes(pattern: str, target: LiveTarget, pid: int = 0) -> list[Listed]:
 
 
 def list_names(pattern: str, target: LiveTarget, pid: int = 0) -> list[str]:
-    """Return the names of what `list_probes` does: there are tens of thousands of functions."""
+    """Return the names of what `list_probes` does, without the rest: there are tens of thousands of functions."""
     found: list[str] = []
     for part in pattern.split(","):
-        names: set[str] = set()
+        names: dict[str, None] = {}
         for kind, first, name in _selections(part.strip(), pid):
             head = kind.name
             if kind.names is not None and not first:
-                names.update([f"{head}:{label}" for label in kind.names(target, name)])
+                names.update(dict.fromkeys([f"{head}:{label}" for label in kind.names(target, name)]))
                 continue
             matches = kind.user(target, first, name, pid) if kind.user else kind.lister(target, first, name)
-            names.update([f"{head}:{label}" for label, _, _ in matches])
+            names.update(dict.fromkeys([f"{head}:{label}" for label, _, _ in matches]))
         found += sorted(names)
     return found
 
@@ -304,7 +228,9 @@ def _selections(pattern: str, pid: int) -> Iterator[tuple[Kind, str, str]]:
 
 def describe_arguments(row: Listed, target: LiveTarget) -> list[str]:
     """Return a listed probe's arguments as C declarations; nothing when they are unknown."""
-    return _BY_NAME[row.kind].describe(target, row)
+    from trapline.engine import listing_arguments  # with BTF
+
+    return listing_arguments.describe_arguments(row, target)
 
 
 def describe_name(name: str, target: LiveTarget) -> list[str]:
@@ -316,13 +242,6 @@ def describe_name(name: str, target: LiveTarget) -> list[str]:
     return describe_arguments(Listed(name, kind, module or _VMLINUX, symbol), target)
 
 
-_TYPE_KINDS: dict[str, tuple[type[t.Struct | t.Union | t.Enum | t.Enum64], ...]] = {
-    "struct": (t.Struct,),
-    "union": (t.Union,),
-    "enum": (t.Enum, t.Enum64),
-}
-
-
 def list_types(kind: str, pattern: str, target: LiveTarget) -> Iterator[tuple[str, str, Callable[[], str]]]:
     """Yield (module, tag, function that returns the C definition) of the types whose tag matches.
 
@@ -331,7 +250,14 @@ def list_types(kind: str, pattern: str, target: LiveTarget) -> Iterator[tuple[st
         pattern: a glob.
         target: the running kernel.
     """
-    kinds = _TYPE_KINDS[kind]
+    from trapline.btf import Enum, Enum64, Struct, Union
+
+    by_word: dict[str, tuple[type[Struct | Union | Enum | Enum64], ...]] = {
+        "struct": (Struct,),
+        "union": (Union,),
+        "enum": (Enum, Enum64),
+    }
+    kinds = by_word[kind]
     found: dict[str, list[tuple[str, Btf, int]]] = {}
     if is_pattern(pattern):
         matches = compile_pattern(pattern).match

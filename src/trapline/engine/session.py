@@ -416,7 +416,7 @@ class EngineSession:
         self._finished = True
         self._stack.close()
         if not self._closed and time.monotonic() - self._began > _LONG:
-            self.target.save_index()
+            self.target.keep()
         self._closed = True
 
     _closed = False

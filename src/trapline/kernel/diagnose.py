@@ -17,7 +17,6 @@ from trapline.ir.spec import KprobeAttach
 from trapline.kernel.target import LiveTarget
 from trapline.syscall import machine, privilege
 from trapline.syscall.kallsyms import Symbol
-from trapline.syscall.perf import pmu_type
 from trapline.syscall.tracefs import MOUNT_HINT
 
 _VARIANTS_SHOWN = 5
@@ -32,7 +31,7 @@ def explain_kprobe(spec: KprobeAttach, number: int, label: str, target: LiveTarg
         label: the probe as the user wrote it.
         target: the machine.
     """
-    if pmu_type("kprobe") is None:
+    if machine.pmu_type("kprobe") is None:
         return explain_no_kprobes(label, target)
     if number in (errno.EPERM, errno.EACCES):
         return explain_privilege(label, number)

@@ -8,23 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trapline.abi.arch import Arch
-from trapline.abi.tracepoint import TracepointFormat
 from trapline.digest import digest
 from trapline.errors import DecodeError, FeatureMissingError, NoSuchProbeError
 from trapline.syscall import machine, privilege
-from trapline.syscall.kallsyms import SymbolTable, read_kallsyms
-from trapline.syscall.libc import host_arch
 from trapline.syscall.tracefs import read_dynamic_events, read_event_format
 
 if TYPE_CHECKING:
+    from trapline.abi.arch import Arch
+    from trapline.abi.tracepoint import TracepointFormat
     from trapline.btf import Btf
     from trapline.kernel.features import FeatureProbes
     from trapline.kernel.probes import ProbeCatalogue
     from trapline.kernel.user_files import UserFiles
+    from trapline.syscall.kallsyms import SymbolTable
 
-IndexLoader = Callable[[str], "bytes | None"]
-IndexSaver = Callable[[str, bytes], None]
+# What a former process found out may be read and kept by name.
+Loader = Callable[[str], "bytes | None"]
+Saver = Callable[[str, bytes], None]
 
 
 class LiveTarget:
@@ -33,8 +33,8 @@ class LiveTarget:
     Everything is read when it is first asked for, and then kept: one object sees one state of the machine.
 
     Args:
-        load_index: returns the index of BTF that `save_index` got under the same key, or ``None``.
-        save_index: keeps an index of BTF for later processes.
+        load: returns what `save` got under the same key, or ``None``.
+        save: keeps what took long to find out for later processes: the index of BTF, the traceable functions.
 
     Attributes:
         without: features that are not used although the kernel may have them.
@@ -46,9 +46,9 @@ class LiveTarget:
     traceable_file: str = ""
     volatile_answers: int = 0
 
-    def __init__(self, *, load_index: IndexLoader | None = None, save_index: IndexSaver | None = None) -> None:
-        self._load_index = load_index
-        self._save_index = save_index
+    def __init__(self, *, load: Loader | None = None, save: Saver | None = None) -> None:
+        self._load = load
+        self._save = save
         self._unsaved: tuple[str, Btf] | None = None
         self._module_btf: dict[str, Btf | None] = {}
         self._members: dict[tuple[str, tuple[str, ...]], Mapping[str, int]] = {}
@@ -66,6 +66,8 @@ class LiveTarget:
     @cached_property
     def arch(self) -> Arch:
         """Registers and calling conventions."""
+        from trapline.syscall.libc import host_arch
+
         return host_arch()
 
     @cached_property
@@ -82,7 +84,7 @@ class LiveTarget:
     def identity(self) -> str:
         """A digest of what a compiled program may depend on: kernel build, boot, modules, events, privileges."""
         names = os.uname()
-        modules = sorted((m.name, m.size, m.address) for m in machine.loaded_modules())
+        modules = sorted((m.name, m.size, m.address, m.instance) for m in machine.loaded_modules())
         parts = (
             names.machine,
             names.release,
@@ -182,30 +184,36 @@ class LiveTarget:
         # The notes hold the build id of the kernel, types included.
         build = f"{os.uname().version} {machine.kernel_notes().hex()} {len(data)}".encode()
         key = digest(build, data[:64], data[-4096:]).hex()[:32]
-        index = self._load_index(key) if self._load_index else None
+        index = self._load(f"btf-index {key}") if self._load else None
         if index is not None:
             with contextlib.suppress(DecodeError):  # of other types, or in the form of another version of ours
                 return Btf(data, base=base, name=name, index=index)
         btf = Btf(data, base=base, name=name)
-        if self._save_index:
+        if self._save:
             self._unsaved = (key, btf)
         return btf
 
-    def save_index(self) -> None:
-        """Keep the index of the kernel's types for later processes, unless it is kept already.
+    def keep(self) -> None:
+        """Keep what was read for later processes, unless it is kept already: the index of types, the functions.
 
         It takes a fifth of a second: to be called when nobody waits.
         """
-        if self._unsaved is not None and self._save_index:
+        if self._save is None:
+            return
+        if self._unsaved is not None:
             key, btf = self._unsaved
             self._unsaved = None
-            self._save_index(key, btf.index_bytes())
+            self._save(f"btf-index {key}", btf.index_bytes())
+        if "probes" in self.__dict__:
+            self.probes.keep()
 
     # ---- symbols and probes
 
     @cached_property
     def symbols(self) -> SymbolTable:
         """The kernel's symbols."""
+        from trapline.syscall.kallsyms import read_kallsyms
+
         return read_kallsyms()
 
     @cached_property
@@ -213,7 +221,7 @@ class LiveTarget:
         """What can be probed."""
         from trapline.kernel.probes import ProbeCatalogue
 
-        return ProbeCatalogue(lambda: self.symbols, self.traceable_file)
+        return ProbeCatalogue(lambda: self.symbols, self.traceable_file, load=self._load, save=self._save)
 
     @cached_property
     def user_files(self) -> UserFiles:

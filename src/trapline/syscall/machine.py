@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import glob
 import os
-import resource
 import stat
 
 from trapline.errors import PrivilegeError, TargetError
@@ -13,6 +11,7 @@ from trapline.records import record
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 _BTF_ROOT = "/sys/kernel/btf"
+_PMU_ROOT = "/sys/bus/event_source/devices"
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
@@ -145,11 +144,23 @@ def parse_kernel_config(text: str) -> dict[str, str]:
 
 @record(frozen=True)
 class Module:
-    """A loaded kernel module: its name, its size in bytes, and where it is (0 when hidden)."""
+    """A loaded kernel module: its name, its size in bytes, where it is (0 when hidden), and a number for this loading.
+
+    A module that was changed and loaded again is often as long as before and in the same place; `instance` differs.
+    """
 
     name: str
     size: int
     address: int
+    instance: int = 0
+
+
+def _module_instance(name: str) -> int:
+    # sysfs numbers its directories one after another, and never gives a number twice.
+    try:
+        return os.stat(f"/sys/module/{name}").st_ino
+    except OSError:
+        return 0
 
 
 def loaded_modules() -> list[Module]:
@@ -160,7 +171,7 @@ def loaded_modules() -> list[Module]:
             for line in file:
                 parts = line.split()
                 address = int(parts[5], 16) if len(parts) > 5 else 0
-                modules.append(Module(parts[0], int(parts[1]), address))
+                modules.append(Module(parts[0], int(parts[1]), address, _module_instance(parts[0])))
     except FileNotFoundError:
         return []  # a kernel without CONFIG_MODULES
     return modules
@@ -189,7 +200,10 @@ def has_btf() -> bool:
 
 def btf_modules() -> list[str]:
     """Return the modules that have BTF, sorted."""
-    return sorted(os.path.basename(p) for p in glob.glob(f"{_BTF_ROOT}/*") if not p.endswith("/vmlinux"))
+    try:
+        return sorted(name for name in os.listdir(_BTF_ROOT) if name != "vmlinux")
+    except OSError:
+        return []
 
 
 def require_btf() -> bytes:
@@ -209,6 +223,8 @@ def raise_memlock_limit() -> bool:
 
     Failing needs CAP_SYS_RESOURCE and is no error: newer kernels do not look at the limit.
     """
+    import resource
+
     try:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     except (ValueError, OSError):
@@ -218,6 +234,8 @@ def raise_memlock_limit() -> bool:
 
 def raise_file_limit(more: int) -> None:
     """Allow this process at least `more` descriptors besides the usual ones, as far as its hard limit goes."""
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = more + 256
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -235,3 +253,28 @@ def pid_namespace() -> tuple[int, int] | None:
     if found.st_ino == initial_inode or not stat.S_ISREG(found.st_mode):
         return None
     return found.st_dev, found.st_ino
+
+
+@functools.cache
+def pmu_type(name: str) -> int | None:
+    """Return the type number of the dynamic PMU `name` (``kprobe``, ``uprobe``); ``None`` when the kernel lacks it."""
+    try:
+        with open(f"{_PMU_ROOT}/{name}/type", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+@functools.cache
+def pmu_bit(name: str, field: str) -> int | None:
+    """Return the lowest bit of format `field` in the config of PMU `name` (``retprobe`` is usually bit 0)."""
+    try:
+        with open(f"{_PMU_ROOT}/{name}/format/{field}", encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    kind, _, bits = text.partition(":")
+    if kind != "config":
+        return None
+    low = bits.partition("-")[0]
+    return int(low) if low.isdigit() else None

@@ -7,15 +7,12 @@ import errno
 import fcntl
 import os
 import struct
-from functools import cache
 
 from trapline.abi import perf as abi
 from trapline.abi.perf import PerfEventAttr
 from trapline.errors import KernelError
 from trapline.syscall.fd import Fd
 from trapline.syscall.libc import syscall
-
-_PMU_ROOT = "/sys/bus/event_source/devices"
 
 
 def open_perf_event(
@@ -90,28 +87,3 @@ def read_event_id(fd: int) -> int:
     fcntl.ioctl(fd, abi.PERF_EVENT_IOC_ID, buffer)
     number: int = struct.unpack("=Q", buffer)[0]
     return number
-
-
-@cache
-def pmu_type(name: str) -> int | None:
-    """Return the type number of the dynamic PMU `name` (``kprobe``, ``uprobe``); ``None`` when the kernel lacks it."""
-    try:
-        with open(f"{_PMU_ROOT}/{name}/type", encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
-
-
-@cache
-def pmu_bit(name: str, field: str) -> int | None:
-    """Return the lowest bit of format `field` in the config of PMU `name` (``retprobe`` is usually bit 0)."""
-    try:
-        with open(f"{_PMU_ROOT}/{name}/format/{field}", encoding="ascii") as file:
-            text = file.read().strip()
-    except OSError:
-        return None
-    kind, _, bits = text.partition(":")
-    if kind != "config":
-        return None
-    low = bits.partition("-")[0]
-    return int(low) if low.isdigit() else None

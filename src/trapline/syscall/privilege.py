@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from trapline.records import record
 
+KPROBE_BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
+
 CAPABILITIES: dict[str, int] = {
     "CAP_DAC_READ_SEARCH": 2,
     "CAP_SYS_PTRACE": 19,
@@ -91,7 +93,7 @@ def parse_kprobe_blacklist(text: str) -> list[BlacklistEntry]:
 def read_kprobe_blacklist() -> list[BlacklistEntry] | None:
     """Return the kernel's kprobe blacklist, or ``None`` when debugfs is not mounted or the kernel has none."""
     try:
-        with open("/sys/kernel/debug/kprobes/blacklist", encoding="utf-8", errors="replace") as file:
+        with open(KPROBE_BLACKLIST, encoding="utf-8", errors="replace") as file:
             return parse_kprobe_blacklist(file.read())
     except OSError:
         return None
@@ -100,7 +102,7 @@ def read_kprobe_blacklist() -> list[BlacklistEntry] | None:
 def read_blacklisted_names() -> frozenset[str]:
     """Return the names of the functions in the kernel's kprobe blacklist; none when it cannot be read."""
     try:
-        with open("/sys/kernel/debug/kprobes/blacklist", encoding="utf-8", errors="replace") as file:
+        with open(KPROBE_BLACKLIST, encoding="utf-8", errors="replace") as file:
             return frozenset([line.rpartition("\t")[2] for line in file.read().splitlines()])
     except OSError:
         return frozenset()

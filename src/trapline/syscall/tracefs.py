@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
-from trapline.abi.tracepoint import TracepointFormat, parse_tracepoint_format
 from trapline.errors import KernelError, NoSuchProbeError, PrivilegeError, TargetError
 from trapline.syscall.privilege import lockdown_mode
+
+if TYPE_CHECKING:
+    from trapline.abi.tracepoint import TracepointFormat
 
 MOUNT_POINTS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 MOUNT_HINT = "mount it: mount -t tracefs tracefs /sys/kernel/tracing"
@@ -123,6 +125,8 @@ def read_event_format(category: str, name: str) -> TracepointFormat:
         NoSuchProbeError: there is no such tracepoint.
         TargetError: no tracefs.
     """
+    from trapline.abi.tracepoint import parse_tracepoint_format
+
     if "/" in category or "/" in name or not category or not name:
         raise NoSuchProbeError(f"tracepoint {category}:{name} does not exist")
     try:
@@ -170,6 +174,8 @@ class TracePipe:
         """
         if self._fd < 0:
             raise KernelError("trace_pipe is closed")
+        import select
+
         poller = select.poll()
         poller.register(self._fd, select.POLLIN)
         if wake_fd >= 0:

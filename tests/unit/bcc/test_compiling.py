@@ -37,7 +37,7 @@ class Target(FixtureTarget):
         super().__init__()
         self.saved = 0
 
-    def save_index(self) -> None:
+    def keep(self) -> None:
         self.saved += 1
 
 

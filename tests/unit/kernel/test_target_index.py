@@ -12,7 +12,7 @@ from trapline.syscall import machine
 
 
 def _target(kept: dict[str, bytes]) -> LiveTarget:
-    return LiveTarget(load_index=kept.get, save_index=kept.__setitem__)
+    return LiveTarget(load=kept.get, save=kept.__setitem__)
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +24,13 @@ def test_a_kept_index_is_used() -> None:
     kept: dict[str, bytes] = {}
     first = _target(kept)
     assert first.btf.find("task_struct", Struct)
-    first.save_index()
+    first.keep()
     (key,) = kept
     before = kept[key]
     second = _target(kept)
     assert second.btf.find("task_struct", Struct) == first.btf.find("task_struct", Struct)
     kept.clear()
-    second.save_index()
+    second.keep()
     assert not kept  # it was not made again
     assert before == second.btf.index_bytes()
 
@@ -40,7 +40,7 @@ def test_an_index_that_does_not_fit_is_made_anew(damage: str) -> None:
     kept: dict[str, bytes] = {}
     good = _target(kept)
     assert good.btf.find("task_struct", Struct)
-    good.save_index()
+    good.keep()
     ((key, index),) = kept.items()
     other = BtfBuilder()
     other.add_struct("task_struct", 4, [("pid", other.add_int("int", 4), 0)])
@@ -52,7 +52,7 @@ def test_an_index_that_does_not_fit_is_made_anew(damage: str) -> None:
     }[damage]
     target = _target(kept)
     assert target.btf.find("task_struct", Struct) == good.btf.find("task_struct", Struct)
-    target.save_index()
+    target.keep()
     assert kept == {key: index}
 
 
@@ -62,5 +62,5 @@ def test_another_build_of_the_kernel_has_another_index(monkeypatch: pytest.Monke
         monkeypatch.setattr(machine, "kernel_notes", lambda notes=notes: notes)
         target = _target(kept)
         assert target.btf.find("task_struct", Struct)
-        target.save_index()
+        target.keep()
     assert len(kept) == 2

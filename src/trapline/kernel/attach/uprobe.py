@@ -15,7 +15,8 @@ from trapline.kernel.probes import near_names
 from trapline.kernel.program import Program
 from trapline.kernel.target import LiveTarget
 from trapline.syscall.fd import Fd
-from trapline.syscall.perf import open_probe_event, pmu_bit, pmu_type
+from trapline.syscall.machine import pmu_bit, pmu_type
+from trapline.syscall.perf import open_probe_event
 
 
 def attach_uprobe(program: Program, point: AttachPoint, target: LiveTarget) -> Link:
