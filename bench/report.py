@@ -149,8 +149,8 @@ def _left(limits: Mapping[str, Limit], compared: Mapping[str, Comparison]) -> st
         f"1. **Starting.** A warm start takes {warm:.0f} ms. Python's own start, {python:.0f} ms, is its floor; "
         f"{warm_imports:.0f} ms are the imports of trapline, and {warm - python - warm_imports:.0f} ms all it does: "
         f"reading the cached object, loading it, running BEGIN and leaving. A cold start takes {cold:.0f} ms: "
-        f"{cold_imports:.0f} ms are imports, of which {figure('import of llvmlite'):.0f} ms bring LLVM in, and "
-        f"{cold - python - cold_imports:.0f} ms compile, load, run and leave.\n"
+        f"{cold_imports:.0f} ms are imports, {figure('opening llvmlite'):.0f} ms bring LLVM in, and "
+        f"{cold - python - cold_imports:.0f} ms open, compile, load, run and leave.\n"
     )
     empty, printf = (compared.get(f"cost per event, {name}") for name in ("empty", "printf"))
     if empty and printf:

@@ -35,6 +35,10 @@ ONLY_USER = {
     "clang": "clang",
     "mmap": "syscall",
 }
+# The modules that may open shared libraries, and what for.
+LIBRARIES = {
+    "codegen/llvm_library.py": "llvmlite's, which its own binding opens with 60 modules around it",
+}
 
 
 def contracts() -> list[dict[str, object]]:

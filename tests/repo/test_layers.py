@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.repo.table import MAY_IMPORT, ONLY_USER, contracts
+from tests.repo.table import LIBRARIES, MAY_IMPORT, ONLY_USER, contracts
 
 try:
     import tomllib
@@ -64,7 +64,7 @@ def test_every_package_has_a_row() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_module_keeps_to_its_layer(path: Path) -> None:
     tree = WithoutTypeImports().visit(ast.parse(path.read_text()))
-    package = package_of(path)
+    package, file = package_of(path), str(path.relative_to(SOURCE))
     problems = []
     for module, name, line in imported_modules(tree, path):
         owner = ONLY_USER.get(module.partition(".")[0])
@@ -74,6 +74,7 @@ def test_module_keeps_to_its_layer(path: Path) -> None:
         if module == "trapline" and package not in ("", "cli", "bcc") and name != "__version__" and not is_submodule:
             problems.append(f"line {line}: takes {name} from the top of the package")
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in ("CDLL", "PyDLL", "cdll") and package != "syscall":
-            problems.append(f"line {node.lineno}: ctypes.{node.attr} is for trapline.syscall only")
+        opens = isinstance(node, ast.Attribute) and node.attr in ("CDLL", "PyDLL", "cdll")
+        if opens and package != "syscall" and file not in LIBRARIES:
+            problems.append(f"line {node.lineno}: ctypes.{node.attr} is for trapline.syscall and {[*LIBRARIES]} only")
     assert not problems, "\n".join(problems)
