@@ -19,7 +19,7 @@ _MAGIC = b"TLBTFIX1"
 _HEADER = Struct("<8s4I")  # magic, identity, types, names, enumerators
 
 # Words after the 12-byte `struct btf_type`: (fixed, for each of vlen), by kind.
-_EXTRA_WORDS = {
+EXTRA_WORDS = {
     1: (1, 0),
     2: (0, 0),
     3: (3, 0),
@@ -46,7 +46,7 @@ class _Steps(dict[int, int]):
     """The length in words of a type, by its ``info`` word."""
 
     def __missing__(self, info: int) -> int:
-        extra = _EXTRA_WORDS.get(info >> 24 & 31)
+        extra = EXTRA_WORDS.get(info >> 24 & 31)
         if extra is None:
             raise KeyError(info)
         step = self[info] = 3 + extra[0] + extra[1] * (info & 0xFFFF)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct as Layout
 from struct import error, unpack_from
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -26,6 +26,7 @@ _MAX_CHAIN = 64  # typedefs and qualifiers in a row, nested structs; more is a l
 
 T = TypeVar("T", bound=t.BtfType)
 Kind = type[t.BtfType]
+Scan = Callable[[memoryview], "tuple[Sequence[int], bytes] | None"]
 KindOf = type[T]
 
 
@@ -37,6 +38,7 @@ class TypeStore:
         base: the kernel's BTF when `data` is a module's (split BTF).
         name: who the types belong to: ``vmlinux`` or a module's name.
         index: what `index_bytes` returned for the same `data`, which saves the scan.
+        scan: finds the types faster than Python can: returns their offsets in words and their first words, or ``None``.
 
     Raises:
         DecodeError: malformed bytes, or an index that belongs to other bytes.
@@ -49,6 +51,7 @@ class TypeStore:
         base: TypeStore | None = None,
         name: str = "vmlinux",
         index: bytes | memoryview | None = None,
+        scan: Scan | None = None,
     ) -> None:
         self.name = name
         self.base = base
@@ -91,7 +94,11 @@ class TypeStore:
         self._words: Sequence[int] = self._types.cast("I")
         self._offsets: Sequence[int]
         if index is None:
-            self._offsets = scan_offsets(array("I", self._types.tobytes()))
+            found = scan(self._types) if scan else None
+            if found is None:
+                self._offsets = scan_offsets(array("I", self._types.tobytes()))
+            else:
+                self._offsets, self._name_words = found
         else:
             self._offsets, self._names, self._enumerators = decode_index(index, self.identity)
         self.end_id: int = self.first_id + len(self._offsets)

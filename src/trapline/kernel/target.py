@@ -188,7 +188,9 @@ class LiveTarget:
         if index is not None:
             with contextlib.suppress(DecodeError):  # of other types, or in the form of another version of ours
                 return Btf(data, base=base, name=name, index=index)
-        btf = Btf(data, base=base, name=name)
+        from trapline.kernel.type_scan import scan_types
+
+        btf = Btf(data, base=base, name=name, scan=scan_types)
         if self._save:
             self._unsaved = (key, btf)
         return btf

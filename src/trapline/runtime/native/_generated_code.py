@@ -1,4 +1,4 @@
-"""The machine code of `trapline.runtime.native.reader` (python -m tools.develop.reader_code)."""
+"""The machine code of `trapline.runtime.native.reader` (python -m tools.develop.native_code)."""
 
 LLVM = "22.1.0"
 # By architecture: where the code begins, and the code in base 64.

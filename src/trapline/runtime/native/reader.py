@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 
 from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 from trapline.ir import function as f
-from trapline.ir.builder import Builder
+from trapline.ir.native_builder import NativeBuilder
 from trapline.ir.spec import SHORT_HEADER
-from trapline.ir.types import I8, I16, I32, I64, Int, Ptr, Space
+from trapline.ir.types import I8, I16, I32, I64
 from trapline.runtime.native import tables as t
 
 ENTRY = "read_ring"
-_MEMORY = Ptr(Space.MAP)  # memory that may be read and written as it is
 _RELEASE_EVERY = 16 << 10  # bytes of the ring between two stores of the consumer position
 _LOW_BITS = 0x0101010101010101
 _DIGITS = 24  # room for a number's digits
@@ -29,67 +28,8 @@ def reader_functions() -> list[f.Function]:
     return [_read_ring(), _decimal(), _hexadecimal(), _string(), _json_string(), _copy(), _pad(), _recall()]
 
 
-class _Code(Builder):
-    """A builder with variables and loops."""
-
-    def __init__(self, name: str, parameters: int) -> None:
-        super().__init__(name, (_MEMORY,) + (I64,) * (parameters - 1))
-
-    def argument(self, index: int) -> f.Op:
-        return self.function.parameters[index]
-
-    def word(self, pointer: f.Op, at: int) -> f.Op:
-        """Read a u32 as an i64."""
-        return self.resize(self.load(I32, self.offset(pointer, at)), I64, signed=False)
-
-    def memory(self, address: f.Op) -> f.Op:
-        return self.to_pointer(address, Space.MAP)
-
-    def byte(self, address: f.Op) -> f.Op:
-        return self.resize(self.load(I8, self.memory(address)), I64, signed=False)
-
-    def put(self, value: f.Op, address: f.Op, type_: Int = I8) -> None:
-        self.store(self.resize(value, type_, signed=False), self.memory(address))
-
-    def add(self, left: f.Op, right: f.Op | int) -> f.Op:
-        return self.binary("add", left, self.i64(right) if isinstance(right, int) else right)
-
-    def sub(self, left: f.Op, right: f.Op | int) -> f.Op:
-        return self.binary("sub", left, self.i64(right) if isinstance(right, int) else right)
-
-    def both(self, left: f.Op, right: f.Op | int) -> f.Op:
-        return self.binary("and", left, self.i64(right) if isinstance(right, int) else right)
-
-    def is_(self, operation: str, left: f.Op, right: f.Op | int) -> f.Op:
-        return self.compare(operation, left, self.i64(right) if isinstance(right, int) else right)
-
-    def flag(self, flags: f.Op, flag: int) -> f.Op:
-        return self.is_("ne", self.both(flags, flag), 0)
-
-    def get(self, variable: f.Op) -> f.Op:
-        return self.load(I64, variable)
-
-    def advance(self, variable: f.Op, step: f.Op | int) -> None:
-        self.store(self.add(self.get(variable), step), variable)
-
-    def leave_if(self, condition: f.Op, target: f.Block) -> None:
-        """Jump to `target` if `condition` is set."""
-        rest = self.new_block("go_on")
-        self.branch(condition, target, rest)
-        self.start(rest)
-
-    def repeat(self, body: Callable[[f.Block], None]) -> None:
-        """Run `body` again and again until it jumps to the block that it is given."""
-        head, leave = self.new_block("loop"), self.new_block("leave")
-        self.jump(head)
-        self.start(head)
-        body(leave)
-        self.jump(head)
-        self.start(leave)
-
-
 def _read_ring() -> f.Function:
-    b = _Code(ENTRY, 1)
+    b = NativeBuilder(ENTRY, 1)
     state = b.argument(0)
     field = {name: b.load(I64, b.offset(state, 8 * index)) for index, name in enumerate(t.STATE)}
 
@@ -159,7 +99,7 @@ def _read_ring() -> f.Function:
     return b.finish()
 
 
-def _steps(b: _Code, row: f.Op, record: f.Op, field: Mapping[str, f.Op], text: f.Op, python: f.Block) -> None:
+def _steps(b: NativeBuilder, row: f.Op, record: f.Op, field: Mapping[str, f.Op], text: f.Op, python: f.Block) -> None:
     """Write all steps of a record at the address in `text`, which moves behind them."""
     steps, pool = field["steps"], field["pool"]
     step_at = b.variable(b.add(steps, b.binary("mul", b.word(row, t.EVENT_FIRST), b.i64(t.STEP.size))), "step")
@@ -226,7 +166,7 @@ def _steps(b: _Code, row: f.Op, record: f.Op, field: Mapping[str, f.Op], text: f
     b.repeat(one)
 
 
-def _remembered(b: _Code, address: f.Op, size: f.Op, step: f.Op, field: Mapping[str, f.Op]) -> f.Op:
+def _remembered(b: NativeBuilder, address: f.Op, size: f.Op, step: f.Op, field: Mapping[str, f.Op]) -> f.Op:
     """Return the address of the row that remembers the value at `address`; 0 when there is none."""
     key, words = b.variable(b.i64(0), "key"), b.variable(b.i64(1), "words")
     source = b.variable(b.to_integer(key), "source")
@@ -247,7 +187,7 @@ def _remembered(b: _Code, address: f.Op, size: f.Op, step: f.Op, field: Mapping[
 
 def _recall() -> f.Function:
     """recall(key, words, number, memo, memory): the address of the row with this key, or 0."""
-    b = _Code("recall", 5)
+    b = NativeBuilder("recall", 5)
     key, words, number, memo, memory = b.to_integer(b.argument(0)), *(b.argument(index) for index in range(1, 5))
     digest, at = b.variable(number, "digest"), b.variable(b.i64(0), "at")
     size = b.binary("shl", words, b.i64(3))
@@ -300,7 +240,7 @@ def _recall() -> f.Function:
     return b.finish()
 
 
-def _number(b: _Code, address: f.Op, size: f.Op, flags: f.Op) -> f.Op:
+def _number(b: NativeBuilder, address: f.Op, size: f.Op, flags: f.Op) -> f.Op:
     """Read an integer of 1, 2, 4 or 8 bytes, extended as `flags` say."""
     result = b.variable(b.i64(0), "number")
     done, wide = b.new_block("read"), b.new_block("eight")
@@ -321,7 +261,7 @@ def _number(b: _Code, address: f.Op, size: f.Op, flags: f.Op) -> f.Op:
     return b.get(result)
 
 
-def _digits(b: _Code, value: f.Op, base: int, digit: Callable[[f.Op], f.Op]) -> tuple[f.Op, f.Op]:
+def _digits(b: NativeBuilder, value: f.Op, base: int, digit: Callable[[f.Op], f.Op]) -> tuple[f.Op, f.Op]:
     """Write a number's digits at the end of a buffer; return the variables with its end and the first digit's place."""
     buffer = b.local(2 * _DIGITS, "digits", zero=True)
     end = b.add(b.to_integer(buffer), _DIGITS)
@@ -341,7 +281,7 @@ def _digits(b: _Code, value: f.Op, base: int, digit: Callable[[f.Op], f.Op]) -> 
 
 def _decimal() -> f.Function:
     """decimal(out, value, flags): the address behind the text."""
-    b = _Code("decimal", 3)
+    b = NativeBuilder("decimal", 3)
     out, value, flags = b.variable(b.to_integer(b.argument(0)), "out"), b.argument(1), b.argument(2)
     number = b.variable(value, "value")
     negative = b.is_("slt", value, 0)
@@ -357,7 +297,7 @@ def _decimal() -> f.Function:
 
 def _hexadecimal() -> f.Function:
     """hexadecimal(out, value, flags): the address behind the text."""
-    b = _Code("hexadecimal", 3)
+    b = NativeBuilder("hexadecimal", 3)
     out, value, flags = b.variable(b.to_integer(b.argument(0)), "out"), b.argument(1), b.argument(2)
     letters = b.select(b.flag(flags, t.UPPER), b.i64(ord("A") - 10), b.i64(ord("a") - 10))
     with b.when(b.binary("and", b.flag(flags, t.PREFIX), b.is_("ne", value, 0))):
@@ -374,7 +314,7 @@ def _hexadecimal() -> f.Function:
     return b.finish()
 
 
-def _copy_words(b: _Code, target: f.Op, source: f.Op, words: int) -> None:
+def _copy_words(b: NativeBuilder, target: f.Op, source: f.Op, words: int) -> None:
     """Copy whole words: what is behind the text is overwritten by the next step."""
     for index in range(words):
         b.put(b.load(I64, b.memory(b.add(source, 8 * index))), b.add(target, 8 * index), I64)
@@ -382,7 +322,7 @@ def _copy_words(b: _Code, target: f.Op, source: f.Op, words: int) -> None:
 
 def _copy() -> f.Function:
     """copy(out, source, size): copy a text of the pool, by words; the address behind it."""
-    b = _Code("copy", 3)
+    b = NativeBuilder("copy", 3)
     out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
     at = b.variable(b.i64(0), "at")
 
@@ -399,7 +339,7 @@ def _copy() -> f.Function:
 
 def _string() -> f.Function:
     """string(out, source, size, step, pool): copy up to the first NUL; the address behind it."""
-    b = _Code("string", 5)
+    b = NativeBuilder("string", 5)
     out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
     at = b.variable(b.i64(0), "at")
     tail, ended = b.new_block("tail"), b.new_block("ended")
@@ -433,7 +373,7 @@ def _string() -> f.Function:
     return b.finish()
 
 
-def _end_with_trailer(b: _Code, out: f.Op, size: f.Op) -> None:
+def _end_with_trailer(b: NativeBuilder, out: f.Op, size: f.Op) -> None:
     """Return from a string that fills its field: its end is marked."""
     step, pool = b.memory(b.argument(3)), b.argument(4)
     trailer = b.add(pool, b.word(step, t.STEP_TRAILER))
@@ -442,7 +382,7 @@ def _end_with_trailer(b: _Code, out: f.Op, size: f.Op) -> None:
 
 def _json_string() -> f.Function:
     """json_string(out, source, size, step, pool): the same, but 0 when a byte needs an escape."""
-    b = _Code("json_string", 5)
+    b = NativeBuilder("json_string", 5)
     out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
     at = b.variable(b.i64(0), "at")
     ended, special = b.new_block("ended"), b.new_block("special")
@@ -469,7 +409,7 @@ def _json_string() -> f.Function:
 
 def _pad() -> f.Function:
     """pad(begin, end, width, flags): fill a text up to its width; the address behind it."""
-    b = _Code("pad", 4)
+    b = NativeBuilder("pad", 4)
     begin, end, width, flags = b.to_integer(b.argument(0)), b.argument(1), b.argument(2), b.argument(3)
     goal = b.add(begin, width)
     behind, before = b.new_block("behind"), b.new_block("before")
