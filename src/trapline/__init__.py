@@ -9,7 +9,7 @@ with trapline.Session('kprobe:do_nanosleep { printf("%s %d", comm, pid) }') as s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from trapline.hints import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 

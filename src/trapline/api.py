@@ -8,13 +8,13 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from trapline.engine.cache import Cache
 from trapline.engine.child import Child
 from trapline.engine.compile import Compiled, Dump, Translated, compile_source, options_key
 from trapline.engine.host import live_target
 from trapline.frontends.bpftrace.config import CompileOptions, Setting, settings_from_environment, split_arguments
+from trapline.hints import TYPE_CHECKING
 from trapline.runtime.output.protocol import Items, Location, Output
 from trapline.runtime.output.sink import Sink
 from trapline.runtime.output.text import TextOutput

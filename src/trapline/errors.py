@@ -7,7 +7,8 @@ Everything that trapline raises on purpose is a `TraplineError`.  Misuse of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+
+from trapline.hints import Protocol
 
 
 class DiagnosticLike(Protocol):

@@ -8,7 +8,7 @@ other methods are shared by all records; only `dataclasses.fields` and patterns 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from trapline.hints import TYPE_CHECKING
 
 __all__ = ["annotations_of", "field", "record", "replace"]
 

@@ -1,6 +1,7 @@
 """Which package may import which: the table of docs/architecture.md as data.
 
-Besides these every package may import itself, ``trapline`` for its version, and ``trapline.records``.
+Besides these every package may import itself, ``trapline`` for its version, ``trapline.records`` and
+``trapline.hints``.
 """
 
 from __future__ import annotations

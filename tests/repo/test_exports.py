@@ -18,8 +18,8 @@ def public_names() -> set[str]:
         for name, value in vars(trapline).items()
         if not name.startswith("_")
         and not inspect.ismodule(value)
-        and getattr(value, "__module__", "") not in ("__future__", "typing")
-        and name != "TYPE_CHECKING"
+        and getattr(value, "__module__", "") != "__future__"
+        and name not in ("Any", "TYPE_CHECKING")
     }
 
 

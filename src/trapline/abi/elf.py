@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from struct import Struct, error
-from typing import TYPE_CHECKING
 
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING
 from trapline.records import record
 
 if TYPE_CHECKING:

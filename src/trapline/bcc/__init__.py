@@ -28,9 +28,12 @@ from trapline.bcc.perf_events import Perf
 from trapline.bcc.strcmp import StrcmpRewrite
 from trapline.bcc.symbols import SymbolCache
 from trapline.bcc.table import PerfEventArray, RingBuf, Table
-from trapline.bcc.usdt import USDT, USDTException
 from trapline.bcc.utils import ArgString, get_online_cpus, printb
 from trapline.bcc.version import __version__
+from trapline.hints import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trapline.bcc.usdt import USDT, USDTException
 
 __all__ = [
     "BPF",
@@ -67,6 +70,16 @@ __all__ = [
     "lib",
     "printb",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `USDT` when a script uses it: few do."""
+    if name not in ("USDT", "USDTException"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trapline.bcc import usdt
+
+    value = globals()[name] = getattr(usdt, name)
+    return value
 
 
 def _get_num_open_probes() -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from trapline.bcc.failures import AttachError, BccError
 from trapline.bcc.names import Name, kprobe_event_name, to_bytes, to_text
 from trapline.bcc.programs import Programs
 from trapline.errors import FeatureMissingError, PrivilegeError, TraplineError
+from trapline.hints import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import LinkHandle

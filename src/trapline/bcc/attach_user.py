@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from trapline.bcc.attach import LinkTable, ProbeQuota, attach_failure
 from trapline.bcc.failures import AttachError, BccError
@@ -13,6 +12,7 @@ from trapline.bcc.libraries import find_binary
 from trapline.bcc.names import Name, to_bytes, to_text, uprobe_event_name
 from trapline.bcc.programs import Programs
 from trapline.errors import TraplineError
+from trapline.hints import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import LinkHandle

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trapline.bcc import network, queries
 from trapline.bcc.attach import KernelAttachments
@@ -24,10 +23,10 @@ from trapline.bcc.ring import RingBuffers
 from trapline.bcc.sharing import PUBLISHED
 from trapline.bcc.table import Table, TableMaker
 from trapline.bcc.trace import TraceFields, TracePipe
-from trapline.bcc.usdt import attach_contexts, check_contexts, write_text
 from trapline.engine.dynamic import DynamicObject
 from trapline.engine.machine import machine
 from trapline.errors import KernelError, PrivilegeError
+from trapline.hints import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from trapline.bcc.programs import Function as LoadedFunction
@@ -85,7 +84,12 @@ class BPF(BPFProgType):
         device: Name | None = None,
         attach_usdt_ignore_pid: bool = False,
     ) -> None:
-        contexts = check_contexts(usdt_contexts)
+        readers = ""
+        if usdt_contexts:
+            from trapline.bcc import usdt  # few scripts have some
+
+            contexts = usdt.check_contexts(usdt_contexts)
+            readers = usdt.write_text(contexts)
         if device is not None:
             raise NotOfferedError("offloading programs to a network device is not offered")
         if hdr_file and not os.path.isfile(to_text(hdr_file)):
@@ -93,7 +97,7 @@ class BPF(BPFProgType):
         self.debug = debug
         self.tables: dict[Any, Any] = {}
         self._closed = False
-        source = read_source(src_file, text, write_text(contexts))
+        source = read_source(src_file, text, readers)
         result = compile_text(source, machine(), cflags, PUBLISHED, stage_printer(debug))
         self._infos = result.tables
         try:
@@ -119,7 +123,8 @@ class BPF(BPFProgType):
         self._kernel = KernelAttachments(self._object, self._programs, self.get_kprobe_functions, self.get_tracepoints)
         self._user = UserAttachments(self._object, self._programs, machine())
         try:
-            attach_contexts(contexts, self._user.attach_usdt, ignore_pid=attach_usdt_ignore_pid)
+            if usdt_contexts:
+                usdt.attach_contexts(contexts, self._user.attach_usdt, ignore_pid=attach_usdt_ignore_pid)
             self._kernel.autoload(lambda name: to_text(self.fix_syscall_fnname(name)))
         except BaseException:
             self.cleanup()

@@ -6,12 +6,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from trapline.bcc.constants import DEBUG_LLVM_IR, DEBUG_PREPROCESSOR
 from trapline.bcc.failures import BccError, CompileError
 from trapline.bcc.names import Name, to_text
 from trapline.errors import SourceError
+from trapline.hints import TYPE_CHECKING, NamedTuple
 from trapline.source import Source
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes as ct
-from typing import Any, TypeAlias
 
 from trapline.bcc.failures import BccError
 from trapline.frontends.bcc_c.result import ArrayC, FieldC, IntC, PointerC, RecordC, TypeC, VoidC
+from trapline.hints import Any, TypeAlias
 
 # A ctypes class: simple, array, structure or union.  Typeshed has no public common base for them.
 CType: TypeAlias = Any

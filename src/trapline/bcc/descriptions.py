@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from trapline.frontends.bcc_c import result as r
+from trapline.hints import Any
 from trapline.records import annotations_of
 
 _KINDS = (

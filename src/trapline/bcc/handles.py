@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+
+from trapline.hints import Protocol
 
 Run = tuple[int, int, int, int]  # records of one length in a row: first offset, step, count, length
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+from trapline.hints import Any
 
 LOG2_SLOTS = 65
 LINEAR_SLOTS = 1025

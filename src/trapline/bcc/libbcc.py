@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes as ct
 from collections.abc import Callable
-from typing import Any, NoReturn
 
 from trapline.bcc.failures import NotOfferedError
 from trapline.bcc.libraries import find_binary
@@ -12,6 +11,7 @@ from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.engine import network
 from trapline.engine.machine import machine
 from trapline.errors import TraplineError
+from trapline.hints import Any, NoReturn
 
 
 class bcc_symbol(ct.Structure):

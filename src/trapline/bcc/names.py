@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+
+from trapline.hints import TypeAlias
 
 Name: TypeAlias = str | bytes
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from trapline.bcc.failures import AttachError, BccError
 from trapline.bcc.names import Name, to_text
 from trapline.bcc.programs import Function
 from trapline.errors import TraplineError
+from trapline.hints import Any
 
 # The XDP programs of this process, by interface; they go with their `BPF` object.
 _links: dict[str, Any] = {}

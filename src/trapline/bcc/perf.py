@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError, NotOfferedError
@@ -13,6 +12,7 @@ from trapline.bcc.samples import Samples, SubmitsEvents, ended_by_closed_pipe
 from trapline.bcc.table_kinds import ArrayBase
 from trapline.bcc.utils import get_online_cpus
 from trapline.errors import TraplineError
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import MapHandle, PerfRingHandle

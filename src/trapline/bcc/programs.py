@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
 
 from trapline.bcc.constants import DEBUG_BPF, DEBUG_BPF_REGISTER_STATE, DEBUG_SOURCE, PROGRAM_TYPES
 from trapline.bcc.failures import BccError, LoadError
 from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.errors import PrivilegeError, TraplineError, VerifierError
+from trapline.hints import TYPE_CHECKING, Any, Protocol
 from trapline.source import Diagnostic, Span
 
 if TYPE_CHECKING:

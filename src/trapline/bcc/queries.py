@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
 
 from trapline.bcc.attach import probe_limit
 from trapline.bcc.libraries import find_binary
@@ -14,6 +13,7 @@ from trapline.bcc.probes import filter_kprobe_functions, filter_tracepoints
 from trapline.bcc.symbols import KERNEL_PID, SymbolCache, format_symbol, is_build_id, resolve_build_id
 from trapline.engine.machine import machine
 from trapline.errors import TraplineError
+from trapline.hints import Any
 
 _caches: dict[int, SymbolCache] = {}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError
 from trapline.bcc.samples import Samples, SubmitsEvents, ended_by_closed_pipe
 from trapline.bcc.table_base import TableBase
 from trapline.errors import TraplineError
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import MapHandle, RingHandle

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType
 from trapline.bcc.failures import BccError
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import Run

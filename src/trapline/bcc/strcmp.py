@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+
+from trapline.hints import Any
 
 _CALL = re.compile(r'STRCMP\("([^"]+)",(.+?)\)')
 

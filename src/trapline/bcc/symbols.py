@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.engine.machine import machine
+from trapline.hints import Any, Protocol
 
 UNKNOWN = b"[unknown]"
 KERNEL_PID = -1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trapline.abi.bpf import MAP_TYPES
 from trapline.bcc.ctypes_types import CType, build_ctype, build_event_ctype
 from trapline.bcc.perf import CounterOpener, PerfBuffers, PerfEventArray, RingOpener
@@ -30,6 +28,7 @@ from trapline.bcc.table_kinds import (
     StackTrace,
     XskMap,
 )
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import MapHandle

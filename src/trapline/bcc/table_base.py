@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes as ct
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from trapline.abi.bpf import MAP_TYPES
 from trapline.bcc import histogram
 from trapline.bcc.ctypes_types import CType, decode_value, encode_value, format_value, parse_value
 from trapline.bcc.failures import BccError
 from trapline.errors import KernelError
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import MapHandle

@@ -6,13 +6,13 @@ import ctypes as ct
 import os
 from collections.abc import Callable, Iterator
 from functools import reduce
-from typing import TYPE_CHECKING, Any
 
 from trapline.bcc.ctypes_types import CType, decode_value
 from trapline.bcc.failures import BccError
 from trapline.bcc.table_base import TableBase
 from trapline.bcc.utils import get_possible_cpus
 from trapline.errors import KernelError
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.bcc.handles import MapHandle

@@ -8,9 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
 
 from trapline.bcc.failures import BccError
+from trapline.hints import BinaryIO, NamedTuple
 
 MAX_LINE = 1024
 _IDLE = 0.1  # seconds

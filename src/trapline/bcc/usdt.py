@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
 
 from trapline.bcc.failures import BccError
 from trapline.bcc.libraries import find_binary
@@ -12,6 +11,7 @@ from trapline.bcc.names import Name, to_bytes, to_text
 from trapline.bcc.usdt_probes import ActiveProbe, FileProbe, USDTException, USDTProbe
 from trapline.engine.machine import machine
 from trapline.frontends.bcc_c.usdt_readers import argument_type, write_readers
+from trapline.hints import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from trapline.engine.user_probes import UserProbe

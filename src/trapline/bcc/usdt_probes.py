@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.bcc.failures import BccError
 from trapline.bcc.names import to_bytes
 from trapline.frontends.bcc_c.usdt_readers import c_register
+from trapline.hints import TYPE_CHECKING
 from trapline.records import record
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any, TextIO
 
 from trapline.bcc.strcmp import StrcmpRewrite
+from trapline.hints import Any, TextIO
 
 FILESYSTEMENCODING = sys.getfilesystemencoding()
 

@@ -6,35 +6,38 @@ The rest is imported from its module, since few programs need it: C text of a ty
 
 from __future__ import annotations
 
-from trapline.btf.database import Btf
-from trapline.btf.layout import Field, Step
-from trapline.btf.types import (
-    Array,
-    BtfType,
-    Const,
-    DataSec,
-    DeclTag,
-    Enum,
-    Enum64,
-    Enumerator,
-    Float,
-    Func,
-    FuncProto,
-    Fwd,
-    Int,
-    Member,
-    Param,
-    Ptr,
-    Restrict,
-    SecVar,
-    Struct,
-    Typedef,
-    TypeTag,
-    Union,
-    Var,
-    Void,
-    Volatile,
-)
+from trapline.hints import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trapline.btf.database import Btf
+    from trapline.btf.layout import Field, Step
+    from trapline.btf.types import (
+        Array,
+        BtfType,
+        Const,
+        DataSec,
+        DeclTag,
+        Enum,
+        Enum64,
+        Enumerator,
+        Float,
+        Func,
+        FuncProto,
+        Fwd,
+        Int,
+        Member,
+        Param,
+        Ptr,
+        Restrict,
+        SecVar,
+        Struct,
+        Typedef,
+        TypeTag,
+        Union,
+        Var,
+        Void,
+        Volatile,
+    )
 
 __all__ = [
     "Array",
@@ -66,3 +69,14 @@ __all__ = [
     "Void",
     "Volatile",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's module when the name is first used: writing a few types for bpf(2) needs no reader."""
+    if name not in __all__:
+        raise AttributeError(f"module 'trapline.btf' has no attribute {name!r}")
+    from trapline.btf import database, layout, types
+
+    module = {"Btf": database, "Field": layout, "Step": layout}.get(name, types)
+    value = globals()[name] = getattr(module, name)
+    return value

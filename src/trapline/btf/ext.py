@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from struct import Struct, error
-from typing import TypeVar
 
 from trapline.errors import DecodeError
+from trapline.hints import TypeVar
 from trapline.records import record
 
 _HEADER = Struct("<HBBI4I")  # the leading part of struct btf_ext_header

@@ -7,13 +7,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct as Layout
 from struct import error, unpack_from
-from typing import TYPE_CHECKING, TypeVar, cast
 from zlib import crc32
 
 from trapline.btf import types as t
 from trapline.btf.index import NameTable, build_names, decode_index, encode_index, hash_strings, scan_offsets
 from trapline.btf.peek import find_words
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from mmap import mmap

@@ -6,8 +6,7 @@ kernel; id 0 is `Void`.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from trapline.hints import ClassVar
 from trapline.records import record
 
 BTF_KIND_UNKN = 0

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from struct import Struct, pack
 
 from trapline.btf import types as t
-from trapline.btf.reader import TypeStore
+from trapline.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trapline.btf.reader import TypeStore
 
 _HEADER = Struct("<HBBIIIII")  # struct btf_header
 _TYPE = Struct("<III")  # struct btf_type

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from trapline.clang import ctype as c
 from trapline.clang.libclang import Api, Cursor
 from trapline.clang.read_types import TypeReader, UnknownTypeError
 from trapline.clang.unit import SUPPLIED, Unit
+from trapline.hints import Any
 from trapline.records import record
 
 _USER_TAG = 'btf_type_tag("user")))'

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from trapline.errors import FeatureMissingError, InternalError
+from trapline.hints import Any
 
 ROOT = "/trapline-virtual"
 MAIN = f"{ROOT}/main.c"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from trapline.clang import ctype as c
 from trapline.clang.libclang import Api, Cursor
 from trapline.errors import InternalError
+from trapline.hints import Any
 
 _INTEGER_KINDS = {
     "BOOL": "_Bool",

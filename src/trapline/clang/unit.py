@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from trapline.clang.includes import Headers, is_kernel_header, read_text
 from trapline.clang.libclang import ROOT, TranslationUnit, parse_files
+from trapline.hints import Any
 from trapline.records import record
 from trapline.source import Diagnostic, Severity, Source, Span
 

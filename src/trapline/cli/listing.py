@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from trapline.cli.messages import print_message
 from trapline.cli.options import UsageError
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.cli.options import Arguments

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from trapline.cli.options import UsageError
 from trapline.errors import TraplineError
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.cli.options import Arguments

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from trapline.engine.probe_tests import run_benchmarks, run_tests
+from trapline.hints import TYPE_CHECKING
 from trapline.runtime.output.reports import JsonReport, TestOutput, TextReport
 from trapline.runtime.output.sink import Sink
 

@@ -8,13 +8,13 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from trapline.cli.identity import NOTIFY, take_name
 from trapline.cli.messages import check_colour_setting, print_error, print_message, print_warnings
 from trapline.cli.options import UsageError
 from trapline.cli.service import notify
 from trapline.errors import SourceError, TraplineError, VerifierError
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.api import Session

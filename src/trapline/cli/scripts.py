@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from trapline.cli.run import open_output, read_program
+from trapline.hints import TYPE_CHECKING
 from trapline.source import Source
 
 if TYPE_CHECKING:

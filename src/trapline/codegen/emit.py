@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import gcd
-from typing import Any
 
 from trapline.abi.helper_ids import HELPERS
 from trapline.codegen.tables import DebugTable, Declarations, References
 from trapline.errors import InternalError
+from trapline.hints import Any
 from trapline.ir import function as f
 from trapline.ir.types import I64, VOID, Int, Ptr, Space, Type, Void
 from trapline.records import record

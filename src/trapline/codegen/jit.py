@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from trapline.abi.elf import Elf
 from trapline.codegen.emit import Frame, FunctionEmitter
 from trapline.codegen.llvm import compile_native_object, link_native
 from trapline.codegen.tables import Declarations, References
 from trapline.errors import InternalError
+from trapline.hints import Any
 from trapline.ir.check import check_module
 from trapline.ir.function import Function
 from trapline.ir.passes.clone import clone_module

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trapline.codegen.llvm_library import default_triple, parse_module, version
 from trapline.errors import SemanticError
+from trapline.hints import TYPE_CHECKING, Any
 from trapline.source import Diagnostic
 
 __all__ = ["DATA_LAYOUT", "compile_bpf", "compile_native_object", "farthest_branch", "link_native", "version"]

@@ -15,9 +15,9 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 from trapline.errors import InternalError, TargetError
+from trapline.hints import Any
 
 _HINT = "install the release that trapline needs: pip install 'llvmlite>=0.50,<0.51'"
 _POINTER, _TEXT, _INT, _BOOL = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from trapline.abi.elf import (
     EM_AARCH64,
@@ -20,6 +19,7 @@ from trapline.abi.elf import (
 )
 from trapline.debuginfo.sections import section_bytes
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING
 from trapline.records import record
 
 if TYPE_CHECKING:

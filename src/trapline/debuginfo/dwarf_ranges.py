@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from struct import error
 from struct import unpack_from as unpack
-from typing import TYPE_CHECKING
 
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.debuginfo.dwarf import Unit

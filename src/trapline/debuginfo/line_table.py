@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from struct import error
 from struct import unpack_from as unpack
-from typing import TYPE_CHECKING
 
 from trapline.debuginfo import dwarf_constants as c
 from trapline.debuginfo.dwarf import sleb, uleb
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.debuginfo.dwarf import Unit

@@ -7,11 +7,11 @@ import gc
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from trapline.digest import digest
 from trapline.engine.cache import Cache
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import serial
 from trapline.ir.spec import ModuleSpec, ObjectSpec
 from trapline.records import record

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from trapline.engine.cache import Cache
 from trapline.engine.compile import Dump, sources_key
 from trapline.errors import DecodeError
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import serial
 from trapline.ir.spec import ModuleSpec, ObjectSpec
 from trapline.records import record, replace

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from trapline.errors import ClosedError, VerifierError
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.spec import (
     Attach,
     AttachPoint,
     IterAttach,
     KprobeAttach,
+    MapSpec,
     ObjectProgram,
     ObjectSpec,
     PerfAttach,
@@ -27,7 +28,6 @@ from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND
 from trapline.kernel.link import Link
 from trapline.kernel.map import Map
 from trapline.kernel.object import LoadedObject
-from trapline.kernel.pinned import open_pinned_map
 from trapline.kernel.program import Program
 from trapline.records import replace
 from trapline.source import Source
@@ -179,7 +179,7 @@ class DynamicObject:
                     self.maps[map_.name] = externs[map_.name]
                 else:
                     path = (pins or {}).get(map_.name)
-                    created = open_pinned_map(map_, path) if path else Map.create(map_)
+                    created = _open_pinned_map(map_, path) if path else Map.create(map_)
                     self._loaded.maps[map_.name] = created
                     self.maps[map_.name] = DynamicMap(created)
         except BaseException:
@@ -348,6 +348,12 @@ class DynamicObject:
 
 
 _KIND_OF_ATTACH_TYPE = {kind: name for name, kind in ATTACH_TYPE_OF_KIND.items()}
+
+
+def _open_pinned_map(spec: MapSpec, path: str) -> Map:
+    from trapline.kernel.pinned import open_pinned_map  # few programs have one
+
+    return open_pinned_map(spec, path)
 
 
 def _typed_point(expected_attach: str, target: str) -> AttachPoint:

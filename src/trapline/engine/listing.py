@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from trapline.abi.perf import HARDWARE_ALIASES, HARDWARE_EVENTS, SOFTWARE_ALIASES, SOFTWARE_EVENTS
 from trapline.engine.listing_user import UserLister, list_usdt_probes, list_user_functions
 from trapline.errors import TargetError
+from trapline.hints import TYPE_CHECKING
 from trapline.kernel.patterns import compile_pattern, is_pattern
 from trapline.records import record
 from trapline.syscall.machine import btf_modules

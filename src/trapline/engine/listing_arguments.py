@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.btf.tracing import raw_tracepoint_params
 from trapline.engine.listing_user import describe_user_function
 from trapline.errors import NoSuchProbeError
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.btf import Btf

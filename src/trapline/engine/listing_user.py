@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
+from trapline.hints import TYPE_CHECKING
 from trapline.kernel.patterns import compile_pattern
 
 if TYPE_CHECKING:

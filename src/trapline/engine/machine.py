@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
 
 from trapline.errors import NoSuchProbeError
+from trapline.hints import TYPE_CHECKING
 from trapline.syscall.process import read_memory_maps
 
 # Symbols and types are imported where they are asked for: a small script waits longest for imports.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
 
+from trapline.hints import TYPE_CHECKING, Protocol
 from trapline.syscall import bpf
 
 if TYPE_CHECKING:

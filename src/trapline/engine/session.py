@@ -6,11 +6,11 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from trapline.engine.child import Child
 from trapline.engine.user_symbols import make_user_symbols, prints_kernel_symbols, shows_user_symbols
 from trapline.errors import ClosedError, KernelError, TargetError, VerifierError
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.spec import (
     LOST,
     PACKETS,

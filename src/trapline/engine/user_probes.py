@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from trapline.debuginfo.usdt import Operand, parse_operands
+from trapline.hints import TYPE_CHECKING
 from trapline.records import record
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.values import KsymV, StackV, UsymV
 from trapline.runtime.symbols import FileSymbol, SourcePlace, UserSymbols
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
 
 from trapline.errors import InternalError
+from trapline.hints import Any, NoReturn
 from trapline.ir import function as f
 from trapline.ir.printer import format_op
 from trapline.ir.spec import ModuleSpec

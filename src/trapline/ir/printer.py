@@ -6,8 +6,8 @@ A value is ``%<n>`` by its order in the function, a parameter ``%a<n>``, a block
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir import function as f
 from trapline.ir.spec import MapSpec, ModuleSpec
 from trapline.ir.types import VOID

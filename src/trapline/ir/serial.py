@@ -14,9 +14,9 @@ import json
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
 
 from trapline.errors import DecodeError
+from trapline.hints import Any, TypeVar
 from trapline.ir import spec, values
 from trapline.records import annotations_of
 

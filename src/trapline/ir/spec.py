@@ -7,8 +7,7 @@ events and attach points are the same objects on both sides.  Everything here is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from trapline.hints import TYPE_CHECKING
 from trapline.records import field, record
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ implements it for the running kernel; tests use `FixtureTarget`-like stand-ins w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+
+from trapline.hints import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from trapline.abi.arch import Arch

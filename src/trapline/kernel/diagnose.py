@@ -13,11 +13,14 @@ from trapline.errors import (
     PrivilegeError,
     TraplineError,
 )
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.spec import KprobeAttach
-from trapline.kernel.target import LiveTarget
 from trapline.syscall import machine, privilege
-from trapline.syscall.kallsyms import Symbol
 from trapline.syscall.tracefs import MOUNT_HINT
+
+if TYPE_CHECKING:
+    from trapline.kernel.target import LiveTarget
+    from trapline.syscall.kallsyms import Symbol
 
 _VARIANTS_SHOWN = 5
 

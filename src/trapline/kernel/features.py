@@ -9,8 +9,8 @@ function that programs of type TYPE may call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
+from trapline.hints import TYPE_CHECKING
 from trapline.syscall.machine import has_btf, pmu_type
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from trapline.abi import bpf as abi
 from trapline.errors import FeatureMissingError, KernelError, NoSuchProbeError, TraplineError
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.spec import (
     AttachPoint,
     IterAttach,

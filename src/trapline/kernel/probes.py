@@ -7,11 +7,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import cached_property
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 from trapline.abi.perf import HARDWARE_EVENTS, SOFTWARE_EVENTS
 from trapline.digest import digest
 from trapline.errors import TargetError
+from trapline.hints import TYPE_CHECKING
 from trapline.kernel.patterns import compile_pattern, is_pattern
 from trapline.syscall import machine
 from trapline.syscall.privilege import KPROBE_BLACKLIST, read_blacklisted_names, read_kprobe_blacklist

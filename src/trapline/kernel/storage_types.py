@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from trapline.errors import MapError
+from trapline.hints import TYPE_CHECKING
 from trapline.syscall import bpf
 from trapline.syscall.fd import Fd
 

@@ -6,10 +6,10 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from trapline.digest import digest
 from trapline.errors import DecodeError, FeatureMissingError, NoSuchProbeError
+from trapline.hints import TYPE_CHECKING
 from trapline.syscall import machine, privilege
 from trapline.syscall.tracefs import read_dynamic_events, read_event_format
 

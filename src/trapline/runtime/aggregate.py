@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir import values as v
 from trapline.ir.buckets import BUCKET_BYTES, hist_bounds, lhist_bounds
 from trapline.ir.spec import MapSpec

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from trapline.errors import DecodeError, InternalError
+from trapline.hints import Any
 from trapline.ir import values as v
 from trapline.runtime.merge import make_aggregate
 from trapline.runtime.objects import (

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir import values as v
 from trapline.runtime.objects import Histogram, Stats
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir import values as v
 from trapline.runtime.objects import Stack, UserSymbol
 

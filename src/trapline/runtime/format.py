@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
+from trapline.hints import Any, NamedTuple
 from trapline.ir import values as v
 from trapline.ir.spec import Field
 from trapline.runtime.decode import Buffer, int_code, make_decoder

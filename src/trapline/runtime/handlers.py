@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from trapline.errors import DecodeError, InternalError
+from trapline.hints import Any
 from trapline.ir import spec as s
 from trapline.runtime.decode import make_decoder, string_bytes
 from trapline.runtime.format import Printf, make_printf

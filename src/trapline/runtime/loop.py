@@ -14,9 +14,9 @@ import os
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from trapline.errors import DecodeError, KernelError
+from trapline.hints import TYPE_CHECKING, Protocol
 from trapline.ir.spec import FAULTS, LOST, SHORT_HEADER, ObjectSpec
 from trapline.runtime.handlers import Context, Handler, Locate, make_handlers
 from trapline.runtime.losses import Faults, LostEvents

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, Protocol
 
+from trapline.hints import Any, Protocol
 from trapline.ir.spec import MapSpec
 from trapline.ir.values import AGGREGATES, BUCKETED
 from trapline.runtime.aggregate import is_per_cpu, make_merge, make_reader, top_and_divide

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+
+from trapline.hints import Any, NamedTuple, Protocol
 
 
 class Namer(Protocol):

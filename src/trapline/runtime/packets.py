@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO
 
 from trapline.errors import TargetError
+from trapline.hints import TYPE_CHECKING, BinaryIO
 from trapline.ir.spec import PacketEvent
 from trapline.syscall.perfring import PerfRing
 

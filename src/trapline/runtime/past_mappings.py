@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from trapline.abi import perf as abi
 from trapline.errors import KernelError
+from trapline.hints import TYPE_CHECKING
 from trapline.syscall.perfring import PerfRing
 from trapline.syscall.process import MemoryMap, read_memory_maps
 

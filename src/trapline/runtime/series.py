@@ -14,8 +14,8 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir import values as v
 from trapline.ir.buckets import BUCKET_BYTES
 from trapline.ir.spec import MapSpec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
 
+from trapline.hints import NamedTuple, Protocol
 from trapline.syscall.kallsyms import read_kallsyms
 from trapline.syscall.process import MemoryMap, parse_memory_maps
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir.spec import Field, PrintfEvent, PrintValueEvent
 from trapline.runtime.decode import Buffer, Decoder, make_decoder
 from trapline.runtime.display import make_text

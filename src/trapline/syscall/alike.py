@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from trapline.hints import NamedTuple
 
 
 class Run(NamedTuple):

@@ -6,9 +6,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
 
 from trapline.errors import PrivilegeError, TargetError
+from trapline.hints import NamedTuple
 
 _PATH = "/proc/kallsyms"
 _TEXT = "tTwW"

@@ -6,11 +6,11 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from trapline.abi import perf as abi
 from trapline.abi.perf import PerfEventAttr
 from trapline.errors import ClosedError, KernelError
+from trapline.hints import NamedTuple
 from trapline.syscall.alike import ALIKE, LOOK, Run, count_alike
 from trapline.syscall.libc import Mapping
 from trapline.syscall.perf import ioctl_perf, open_perf_event

@@ -7,10 +7,10 @@ import os
 import struct
 from collections.abc import Iterator
 from itertools import repeat
-from typing import NamedTuple
 
 from trapline.abi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 from trapline.errors import ClosedError
+from trapline.hints import NamedTuple
 from trapline.records import record
 from trapline.syscall.alike import ALIKE, LOOK, Run, count_alike
 from trapline.syscall.libc import Mapping

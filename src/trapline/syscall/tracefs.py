@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 from trapline.errors import KernelError, NoSuchProbeError, PrivilegeError, TargetError
+from trapline.hints import TYPE_CHECKING
 from trapline.syscall.privilege import lockdown_mode
 
 if TYPE_CHECKING:

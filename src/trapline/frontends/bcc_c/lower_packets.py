@@ -8,11 +8,11 @@ Where a packet is too short, the program ends and returns 0, as the instructions
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.clang.ctype import CField, CInt, CRecord, CType
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.prelude.packets import PACKET
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import function as f
 from trapline.ir.types import I8, I32, I64, Int
 from trapline.records import record

@@ -7,7 +7,6 @@ is one function being inlined.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from trapline.clang.ctype import CArray, CField, CInt, CPointer, CRecord, CType
 from trapline.errors import InternalError, UnsupportedError
@@ -16,6 +15,7 @@ from trapline.frontends.bcc_c.lower_packets import PacketBits, load_packet, pack
 from trapline.frontends.bcc_c.reading import unsupported
 from trapline.frontends.bcc_c.result import TableInfo
 from trapline.frontends.bcc_c.statics import Statics
+from trapline.hints import Any
 from trapline.ir import function as f
 from trapline.ir.builder import Builder
 from trapline.ir.target import Target

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from trapline.clang.libclang import MAIN
 from trapline.frontends.bcc_c.reading import Reader
+from trapline.hints import Any
 from trapline.source import Diagnostic, Severity, Source, Span
 
 _ERROR = 3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from trapline.clang.libclang import Cursor
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.read_expressions import note_change, read_expression
 from trapline.frontends.bcc_c.reading import Reader
+from trapline.hints import Any
 
 
 def read_statement(reader: Reader, cursor: Cursor) -> tree.Node:

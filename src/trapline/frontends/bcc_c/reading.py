@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from trapline.clang.ctype import CType
 from trapline.clang.libclang import Api, Cursor
 from trapline.clang.read_types import TypeReader, UnknownTypeError
 from trapline.errors import UnsupportedError
 from trapline.frontends.bcc_c import tree
+from trapline.hints import Any
 from trapline.records import field, record
 from trapline.source import Diagnostic, Source
 

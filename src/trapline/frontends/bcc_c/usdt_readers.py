@@ -7,7 +7,8 @@ it is, and reads ``ctx->di`` or the stack.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.debuginfo.usdt import Operand

@@ -5,7 +5,7 @@ The names below are imported when they are first used: a program that is found i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from trapline.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.compile import CompileResult, compile_program, list_attach_points

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.time_series import check_tseries, lower_tseries
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.buckets import MAX_BITS
 from trapline.ir.function import Op
 from trapline.ir.types import I64

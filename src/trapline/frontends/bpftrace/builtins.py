@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.btf_types import find_type
 from trapline.frontends.bpftrace.tables import Builtin
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.function import Helper, Local, Offset, Op
 from trapline.ir.types import I8, I32, I64, Ptr, Space, integer
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from trapline.errors import ParseError
 from trapline.frontends.bpftrace import ast
@@ -19,6 +18,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.c_types import from_c
 from trapline.frontends.bpftrace.config import CompileOptions
 from trapline.frontends.bpftrace.kernel_types import KernelTypes
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.target import Target
 from trapline.ir.types import Space
 from trapline.source import Span

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.constants import ARG_N
@@ -14,6 +13,7 @@ from trapline.frontends.bpftrace.copy_tree import Copier, walk
 from trapline.frontends.bpftrace.cursor import SyntaxAbort
 from trapline.frontends.bpftrace.lexer import Kind
 from trapline.frontends.bpftrace.parse_statements import StatementParser, TooManyErrors
+from trapline.hints import TYPE_CHECKING, Any, TypeVar
 from trapline.records import record, replace
 from trapline.source import Diagnostics, Source, Span
 

@@ -6,10 +6,10 @@ typeinfo($x).base_type == "string"   →   True
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.hints import TYPE_CHECKING, Any
 from trapline.source import Span
 
 if TYPE_CHECKING:

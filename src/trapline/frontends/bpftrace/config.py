@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from trapline.errors import SemanticError
+from trapline.frontends.bpftrace.suggestions import nearest
+from trapline.hints import TYPE_CHECKING
 from trapline.records import field, record
 from trapline.source import Diagnostics
 
@@ -192,10 +193,8 @@ def resolve_config(entries: Iterable[ast.ConfigEntry], options: CompileOptions, 
         if name in _DEPRECATED:
             diagnostics.warning(f"{name} is deprecated and has no effect", entry.span)
         elif name not in DEFAULTS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, DEFAULTS, 1)
-            hints = [f"Did you mean {near[0]}?"] if near else []
+            near = nearest(name, DEFAULTS)
+            hints = [f"Did you mean {near}?"] if near else []
             diagnostics.error(f"{entry.key}: not a known configuration option", entry.span, *hints)
         else:
             _set(values, name, value, diagnostics, entry)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
 
 from trapline.frontends.bpftrace import ast
+from trapline.hints import Any, TypeVar
 from trapline.records import annotations_of
 from trapline.source import Span
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 from trapline.frontends.bpftrace.depth import MAX_NESTING
 from trapline.frontends.bpftrace.lexer import Kind, Lexer, Token
+from trapline.hints import NoReturn
 from trapline.source import Diagnostics, Source, Span
 
 

@@ -7,10 +7,10 @@ macro inc($v, n) { $old = $v; $v += n; $old }   begin { $a = 1; print(inc($a, 2)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace.copy_tree import Copier
+from trapline.hints import Any
 from trapline.records import annotations_of, field, record, replace
 from trapline.source import Diagnostics, Span
 

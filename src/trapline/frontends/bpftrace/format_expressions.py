@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from trapline.frontends.bpftrace import ast
+from trapline.hints import Any
 
 WIDTH = 80
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -19,6 +18,7 @@ from trapline.frontends.bpftrace.functions_task import TASK_FUNCTIONS
 from trapline.frontends.bpftrace.functions_user import USER_FUNCTIONS
 from trapline.frontends.bpftrace.memory import check_pointer, literal_text, pointer_of
 from trapline.frontends.bpftrace.tables import MANY, Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.function import Op
 from trapline.ir.types import I32, I64, Space
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name, evaluate, is_literal
 from trapline.frontends.bpftrace.script_options import option_of
 from trapline.frontends.bpftrace.tables import MANY, Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.target import UserFiles

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.tables import Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.function import Op
 from trapline.ir.target import Target as Machine
 from trapline.ir.types import I8, I64, Ptr, Space

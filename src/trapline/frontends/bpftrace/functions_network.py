@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.memory import check_pointer, pointer_of
 from trapline.frontends.bpftrace.tables import Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Convert, Op
 from trapline.ir.types import I32, Space

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from trapline.abi.flag_names import GFP
 from trapline.frontends.bpftrace import ast
@@ -16,6 +15,7 @@ from trapline.frontends.bpftrace.readers import value_of
 from trapline.frontends.bpftrace.seq_output import check_seq_printf, is_pinned, lower_seq_printf
 from trapline.frontends.bpftrace.suggestions import near_map
 from trapline.frontends.bpftrace.tables import MANY, Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I8, I32, I64, Space

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.abi.number_names import ERRORS, SIGNALS, SYSCALLS, number_names
 from trapline.frontends.bpftrace import ast
@@ -11,6 +10,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.memory import pointer_of
 from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.tables import Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.builder import Builder
 from trapline.ir.function import Op

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name
 from trapline.frontends.bpftrace.formats import check_format, conversions
 from trapline.frontends.bpftrace.memory import literal_text, pointer_of
 from trapline.frontends.bpftrace.tables import Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I32, I64, Space

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from trapline.errors import TargetError
 from trapline.frontends.bpftrace import ast
@@ -11,6 +10,7 @@ from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.builtins import BUILTINS, COMM_BYTES, RELATIVES, check_path, lower_path
 from trapline.frontends.bpftrace.memory import literal_text
 from trapline.frontends.bpftrace.tables import Function
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I32, I64, Ptr, Space

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.abi.elf import ET_EXEC
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -11,6 +9,7 @@ from trapline.frontends.bpftrace.builtins import probed_address
 from trapline.frontends.bpftrace.memory import literal_text
 from trapline.frontends.bpftrace.tables import Function
 from trapline.frontends.bpftrace.user_arguments import read_usdt_argument
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I64, Space

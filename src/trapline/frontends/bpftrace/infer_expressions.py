@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -14,7 +13,7 @@ from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo, Variable
 from trapline.frontends.bpftrace.named_types import named_type
 from trapline.frontends.bpftrace.promotion import promote
 from trapline.frontends.bpftrace.sites import ProbeSite
-from trapline.frontends.bpftrace.suggestions import near_hint
+from trapline.frontends.bpftrace.suggestions import near_hint, nearest
 from trapline.frontends.bpftrace.tables import Function
 from trapline.source import Span
 
@@ -72,8 +71,7 @@ class ExpressionTyper(ComptimeTyper):
             return self.type_of(self.rewritten[node])
         if function is not None:
             return self.error(f"{node.name} is a function", node.span, f"Call it: {node.name}(…)")
-        near = get_close_matches(node.name, self.knowledge.builtins, 1)
-        hints = [f"Did you mean '{near[0]}'?"] if near else []
+        hints = near_hint(node.name, self.knowledge.builtins)
         return self.error(f"Unknown identifier: '{node.name}'", node.span, *hints)
 
     def _arg_n(self, node: ast.Identifier, number: int) -> t.Type:
@@ -208,8 +206,7 @@ class ExpressionTyper(ComptimeTyper):
         found = base.members.field(node.name)
         if found is None:
             names = [f.name for f in base.members.fields()]
-            near = get_close_matches(node.name, names, 1)
-            hints = [f"Did you mean '{near[0]}'?"] if near else []
+            hints = near_hint(node.name, names)
             if not names:
                 hints = [f"The kernel's type information has no definition of {base}."]
             what = "Record" if isinstance(base, t.NamedTupleT) else f"Struct/union of type '{base}'"
@@ -230,9 +227,9 @@ class ExpressionTyper(ComptimeTyper):
         if node.name in arguments.unusable:
             hints = [arguments.hint] if arguments.hint else []
             return self.error(arguments.unusable[node.name], node.span, *hints)
-        near = get_close_matches(node.name, arguments.items, 1)
+        near = nearest(node.name, arguments.items)
         known = ", ".join(arguments.items) or "none"
-        hint = f"Did you mean 'args.{near[0]}'?" if near else f"Arguments are: {known}."
+        hint = f"Did you mean 'args.{near}'?" if near else f"Arguments are: {known}."
         return self.error(f"{self.site.label} has no argument '{node.name}'", node.span, hint)
 
     def _tuple_access(self, node: ast.TupleAccess) -> t.Type:
@@ -293,8 +290,7 @@ class ExpressionTyper(ComptimeTyper):
                 if node not in self.rewritten:
                     self.rewritten[node] = ast.Identifier(node.span, node.name)
                 return self.type_of(self.rewritten[node])
-            near = get_close_matches(node.name, self.knowledge.functions, 1)
-            hints = [f"Did you mean '{near[0]}'?"] if near else []
+            hints = near_hint(node.name, self.knowledge.functions)
             if self.knowledge.c is not None and self.knowledge.c.macro(node.name) is not None:
                 hints = [f"A macro with parameters is written: macro {node.name}(…) {{ … }}"]
             for arg in node.args:

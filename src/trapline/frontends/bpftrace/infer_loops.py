@@ -5,13 +5,12 @@ for $kv : @m { … }   →   $kv: (key, value) of @m; an aggregate that can be r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.knowledge import MapInfo, Variable
 from trapline.frontends.bpftrace.promotion import promote, promote_integers
 from trapline.frontends.bpftrace.suggestions import near_map
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.infer import SiteTyper

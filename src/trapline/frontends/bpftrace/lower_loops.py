@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
@@ -23,6 +22,7 @@ from trapline.frontends.bpftrace.infer_loops import element_type
 from trapline.frontends.bpftrace.knowledge import Variable
 from trapline.frontends.bpftrace.lower_maps import MapLowerer
 from trapline.frontends.bpftrace.walk import descendants
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.builder import Builder
 from trapline.ir.function import Block, Load, Op
 from trapline.ir.types import I32, I64, Ptr, Space, Type, integer

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.function import Op
 from trapline.ir.types import Space
 

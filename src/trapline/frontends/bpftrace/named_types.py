@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.printer import format_type
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.types import Space
 
 if TYPE_CHECKING:

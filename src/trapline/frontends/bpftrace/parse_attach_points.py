@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 from trapline.frontends.bpftrace.ast import AttachPoint
+from trapline.frontends.bpftrace.suggestions import near_hint
 from trapline.records import record
 from trapline.source import Diagnostics, Source, Span
 
@@ -122,9 +122,7 @@ def parse_attach_point(span: Span, positional: Sequence[str], diagnostics: Diagn
         word, rest = fields[0], tuple(fields[1:])
         provider = _canonical(word)
         if provider not in PROVIDERS:
-            near = get_close_matches(word.lower(), [*PROVIDERS, *_ALIASES], 1, 0.6)
-            hints = [f"Did you mean '{near[0]}'?"] if near else []
-            raise _Invalid(f"Invalid probe type: {word}", *hints)
+            raise _Invalid(f"Invalid probe type: {word}", *near_hint(word.lower(), [*PROVIDERS, *_ALIASES]))
         return PROVIDERS[provider](_Parts(provider, rest, span, text, name))
     except _Invalid as invalid:
         diagnostics.error(invalid.message, span, *invalid.hints)

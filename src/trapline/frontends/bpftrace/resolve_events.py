@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from trapline.abi import perf
 from trapline.btf.tracing import iterator_names
@@ -17,7 +16,7 @@ from trapline.frontends.bpftrace.arguments import (
 from trapline.frontends.bpftrace.parse_attach_points import is_wildcard
 from trapline.frontends.bpftrace.resolver import Resolver, make_site, no_arguments
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
-from trapline.frontends.bpftrace.suggestions import near_hint
+from trapline.frontends.bpftrace.suggestions import near_hint, nearest
 from trapline.ir import spec
 
 # What fires once per event unless the program says otherwise: the rest fires every so many.
@@ -150,8 +149,8 @@ def resolve_iterator(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> l
     context = target.btf.struct(f"bpf_iter__{name}") if target.has_btf else None
     if context is None or target.btf.func(f"bpf_iter_{name}") is None:
         names = iterator_names(target.btf) if target.has_btf else []
-        near = get_close_matches(name, names, 1)
-        hint = f"Did you mean iter:{near[0]}?" if near else "trapline -l 'iter:*' lists what there is."
+        near = nearest(name, names)
+        hint = f"Did you mean iter:{near}?" if near else "trapline -l 'iter:*' lists what there is."
         r.missing(f"iter {name} not available for your kernel version.", point, hint)
     label = f"iter:{name}"
     pin = point.mode if point.mode.startswith("/") or not point.mode else f"/sys/fs/bpf/{point.mode}"

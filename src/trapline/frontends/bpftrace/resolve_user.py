@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from trapline.debuginfo.usdt import UsdtProbe, parse_operands
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.resolver import Resolver
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
+from trapline.frontends.bpftrace.suggestions import near_hint
 from trapline.frontends.bpftrace.user_arguments import user_arguments
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 
 if TYPE_CHECKING:
@@ -218,9 +218,9 @@ def _near(found: Sequence[tuple[str, Binary | None]], point: ast.AttachPoint) ->
         names = [function.name for function in binary.functions]
         if not names:
             return [f"{path} is stripped; give an address instead of a name."]
-        near = get_close_matches(point.event, names, 1) if "*" not in point.event else []
-        if near:
-            return [f"Did you mean '{near[0]}'?"]
+        hints = near_hint(point.event, names) if "*" not in point.event else []
+        if hints:
+            return hints
     return []
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.config import CompileOptions, Config
 from trapline.frontends.bpftrace.sites import Arguments, ProbeSite
+from trapline.hints import NoReturn
 from trapline.ir import spec
 from trapline.ir.target import Target
 from trapline.source import Diagnostic, Diagnostics

@@ -6,11 +6,10 @@ iter:task:f { printf("%d\\n", ctx.task.pid) }   →   bpf_seq_printf(ctx->meta->
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.formats import SPECIFIER
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.types import I32, I64, Ptr, Space
 

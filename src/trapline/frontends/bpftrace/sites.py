@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.records import field, record
 

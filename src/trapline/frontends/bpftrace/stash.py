@@ -6,11 +6,10 @@ task may be in the function several times (recursion, interrupts): its calls are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace.infer import SiteTyper, TypedSite
 from trapline.frontends.bpftrace.lower_expressions import ExpressionLowerer
 from trapline.frontends.bpftrace.module_builder import DEPTH, STASH, ModuleBuilder, stash_maps
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I64, Space

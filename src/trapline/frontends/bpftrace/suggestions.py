@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import types as t
+from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trapline.frontends.bpftrace.knowledge import Knowledge
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the word of `known` that a misspelt one is most similar to; empty if there is none."""
+    from difflib import get_close_matches  # imported when needed: most programs have no mistakes
+
+    return next(iter(get_close_matches(name, sorted(set(known) - {name}), 1)), "")
 
 
 def near_hint(name: str, known: Iterable[str], sigil: str = "") -> list[str]:
@@ -19,10 +26,8 @@ def near_hint(name: str, known: Iterable[str], sigil: str = "") -> list[str]:
         known: the words that there are.
         sigil: what stands before the word in the program (``$``).
     """
-    from difflib import get_close_matches  # imported when needed: most programs have no mistakes
-
-    near = get_close_matches(name, sorted(set(known) - {name}), 1)
-    return [f"Did you mean '{sigil}{near[0]}'?"] if near else []
+    near = nearest(name, known)
+    return [f"Did you mean '{sigil}{near}'?"] if near else []
 
 
 def near_map(knowledge: Knowledge, name: str) -> list[str]:

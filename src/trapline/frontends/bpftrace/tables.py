@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.function import Op
 from trapline.records import record
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.comptime import base_name
+from trapline.hints import TYPE_CHECKING
 from trapline.ir import spec
 from trapline.ir.function import Op
 from trapline.ir.types import I64

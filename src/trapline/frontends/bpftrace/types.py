@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Protocol
 
+from trapline.hints import Protocol
 from trapline.ir.types import Space
 from trapline.records import field, record
 

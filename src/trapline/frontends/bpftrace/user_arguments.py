@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trapline import btf as b
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.btf_types import from_btf
 from trapline.frontends.bpftrace.sites import Argument, Arguments, Place
+from trapline.hints import TYPE_CHECKING
 from trapline.ir.types import I64, Space, integer
 
 if TYPE_CHECKING:

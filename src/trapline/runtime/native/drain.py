@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Protocol
 
+from trapline.hints import Protocol
 from trapline.runtime.native import tables as t
 from trapline.runtime.native.memo import Memo
 from trapline.runtime.native.plan import Plan

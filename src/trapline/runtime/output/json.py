@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import AvgV, HistV, LhistV, SeriesV, StatsV, Value
 from trapline.runtime.display import Json, json_string, make_json, make_key_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
 
+from trapline.hints import Any, NamedTuple, Protocol
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import Value
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Protocol
 
 from trapline.errors import KernelError
+from trapline.hints import Protocol
 
 MODES = ("none", "line", "full")
 _LIMIT = 1 << 16

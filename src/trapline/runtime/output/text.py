@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from trapline.hints import Any
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import BUCKETED, Value
 from trapline.runtime.display import Text, is_decimal, make_key_text, make_text
