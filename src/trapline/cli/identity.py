@@ -19,7 +19,7 @@ def stands_in() -> bool:
 def take_name() -> None:
     """Let the process be called ``bpftrace`` (``comm``, pkill, pidof) when it stands in bpftrace's place."""
     if stands_in():
-        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="utf-8") as file:
             file.write(_PEER)
 
 

@@ -43,7 +43,8 @@ class Kind:
         in_all: whether a listing of everything has it.
         user: yields the same for a kind in user space, where it takes the process too; it is listed with everything
             only of a process.
-        names: returns the names behind the kind that a glob matches in any module, where that is faster than `lister`.
+        names: returns the names behind the kind that a glob matches in any module, sorted, where that is faster than
+            `lister`.
     """
 
     name: str
@@ -188,15 +189,15 @@ def list_names(pattern: str, target: LiveTarget, pid: int = 0) -> list[str]:
     """Return the names of what `list_probes` does, without the rest: there are tens of thousands of functions."""
     found: list[str] = []
     for part in pattern.split(","):
-        names: dict[str, None] = {}
+        names: list[list[str]] = []
         for kind, first, name in _selections(part.strip(), pid):
             head = kind.name
             if kind.names is not None and not first:
-                names.update(dict.fromkeys([f"{head}:{label}" for label in kind.names(target, name)]))
+                names.append([f"{head}:{label}" for label in kind.names(target, name)])
                 continue
             matches = kind.user(target, first, name, pid) if kind.user else kind.lister(target, first, name)
-            names.update(dict.fromkeys([f"{head}:{label}" for label, _, _ in matches]))
-        found += sorted(names)
+            names.append(sorted({f"{head}:{label}" for label, _, _ in matches}))
+        found += names[0] if len(names) == 1 else sorted({name for part_names in names for name in part_names})
     return found
 
 

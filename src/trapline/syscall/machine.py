@@ -26,7 +26,7 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
 def _cpus(kind: str) -> tuple[int, ...]:
     try:
-        with open(f"/sys/devices/system/cpu/{kind}", encoding="ascii") as file:
+        with open(f"/sys/devices/system/cpu/{kind}", encoding="utf-8") as file:
             return parse_cpu_list(file.read())
     except OSError:
         return tuple(range(os.cpu_count() or 1))
@@ -99,7 +99,7 @@ def version_code() -> int:
 def boot_id() -> str:
     """Return the random id of this boot, or an empty string."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""
@@ -167,7 +167,7 @@ def loaded_modules() -> list[Module]:
     """Return the loaded kernel modules."""
     modules = []
     try:
-        with open("/proc/modules", encoding="ascii", errors="replace") as file:
+        with open("/proc/modules", encoding="utf-8", errors="replace") as file:
             for line in file:
                 parts = line.split()
                 address = int(parts[5], 16) if len(parts) > 5 else 0
@@ -259,7 +259,7 @@ def pid_namespace() -> tuple[int, int] | None:
 def pmu_type(name: str) -> int | None:
     """Return the type number of the dynamic PMU `name` (``kprobe``, ``uprobe``); ``None`` when the kernel lacks it."""
     try:
-        with open(f"{_PMU_ROOT}/{name}/type", encoding="ascii") as file:
+        with open(f"{_PMU_ROOT}/{name}/type", encoding="utf-8") as file:
             return int(file.read())
     except (OSError, ValueError):
         return None
@@ -269,7 +269,7 @@ def pmu_type(name: str) -> int | None:
 def pmu_bit(name: str, field: str) -> int | None:
     """Return the lowest bit of format `field` in the config of PMU `name` (``retprobe`` is usually bit 0)."""
     try:
-        with open(f"{_PMU_ROOT}/{name}/format/{field}", encoding="ascii") as file:
+        with open(f"{_PMU_ROOT}/{name}/format/{field}", encoding="utf-8") as file:
             text = file.read().strip()
     except OSError:
         return None

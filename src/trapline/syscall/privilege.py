@@ -20,7 +20,7 @@ CAPABILITIES: dict[str, int] = {
 def effective_capabilities() -> int:
     """Return the effective capabilities of this process as a bit mask."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
             for line in file:
                 if line.startswith("CapEff:"):
                     return int(line.split()[1], 16)
@@ -45,7 +45,7 @@ def missing_capabilities(*names: str) -> list[str]:
 def lockdown_mode() -> str | None:
     """Return ``none``, ``integrity`` or ``confidentiality``; ``None`` when the kernel does not say."""
     try:
-        with open("/sys/kernel/security/lockdown", encoding="ascii") as file:
+        with open("/sys/kernel/security/lockdown", encoding="utf-8") as file:
             return parse_lockdown(file.read())
     except OSError:
         return None
@@ -62,7 +62,7 @@ def parse_lockdown(text: str) -> str | None:
 def read_sysctl(name: str) -> int | None:
     """Return an integer sysctl such as ``kernel.perf_event_paranoid``, or ``None`` when there is no such one."""
     try:
-        with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
+        with open("/proc/sys/" + name.replace(".", "/"), encoding="utf-8") as file:
             return int(file.read())
     except (OSError, ValueError):
         return None
@@ -111,7 +111,7 @@ def read_blacklisted_names() -> frozenset[str]:
 def kprobes_enabled() -> bool | None:
     """Return whether kprobes are armed (``kprobes/enabled`` of debugfs), ``None`` when unknown."""
     try:
-        with open("/sys/kernel/debug/kprobes/enabled", encoding="ascii") as file:
+        with open("/sys/kernel/debug/kprobes/enabled", encoding="utf-8") as file:
             return file.read().strip() != "0"
     except OSError:
         return None

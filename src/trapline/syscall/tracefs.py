@@ -53,7 +53,7 @@ def tracefs_path() -> str:
 def _read(name: str) -> str:
     path = f"{tracefs_path()}/{name}"
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except PermissionError:
         mode = lockdown_mode()
