@@ -25,7 +25,7 @@ TYPE_CHECKING = False  # known to type checkers by its name, under which they ta
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, ClassVar, NamedTuple, NoReturn, Protocol, TextIO, TypeAlias, TypeVar, cast
 else:
-    from collections import namedtuple
+    from _collections import _tuplegetter
 
     Any = BinaryIO = ClassVar = NoReturn = TextIO = TypeAlias = object
 
@@ -46,13 +46,52 @@ else:
         def __new__(cls, name, bases, namespace):
             if not bases:
                 return super().__new__(cls, name, bases, namespace)
-            fields = [*namespace.get("__annotations__", ())]
-            defaults = [namespace[field] for field in fields if field in namespace]
-            made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])
-            for key, value in namespace.items():
-                if key not in fields and key not in ("__annotations__", "__dict__", "__module__", "__weakref__"):
-                    setattr(made, key, value)
-            return made
+            fields = (*namespace.get("__annotations__", ()),)
+            defaults = {field: namespace[field] for field in fields if field in namespace}
+            own = {key: value for key, value in namespace.items() if key != "__annotations__"}
+            getters = {field: _tuplegetter(index, "") for index, field in enumerate(fields)}
+            made = {"__slots__": (), "__new__": _make_new(name, fields, defaults), **_METHODS, **own, **getters}
+            return type(
+                name, (tuple,), {**made, "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
+            )
+
+    def _make_new(name, fields, defaults):
+        """Return the constructor of a named tuple; `collections.namedtuple` compiles one, which takes much longer."""
+        count = len(fields)
+        make = tuple.__new__
+
+        def __new__(cls, *values, **named):
+            if len(values) != count or named:
+                if len(values) > count or not named.keys() <= set(fields[len(values) :]):
+                    raise TypeError(f"{name}() takes {', '.join(fields)}")
+                named = {**defaults, **named}
+                missing = [field for field in fields[len(values) :] if field not in named]
+                if missing:
+                    raise TypeError(f"{name}() lacks {', '.join(missing)}")
+                values += tuple([named[field] for field in fields[len(values) :]])
+            return make(cls, values)
+
+        return __new__
+
+    def _repr(self):
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in zip(self._fields, self))})"
+
+    def _as_dict(self):
+        return dict(zip(self._fields, self))
+
+    def _replace(self, **changes):
+        return type(self)(**{**self._asdict(), **changes})
+
+    def _new_arguments(self):
+        return tuple(self)
+
+    _METHODS = {
+        "__repr__": _repr,
+        "_asdict": _as_dict,
+        "_replace": _replace,
+        "_make": classmethod(lambda cls, values: cls(*values)),
+        "__getnewargs__": _new_arguments,
+    }
 
     class NamedTuple(metaclass=_NamedTuple):
         """A base class: the annotations of its heirs are the fields of a named tuple."""

@@ -2,8 +2,9 @@
 
 Making a dataclass costs about half a millisecond, since it compiles six methods from text, and importing `dataclasses`
 costs ten; trapline has hundreds of records and a run uses few.  `record` takes the arguments ``frozen`` and ``eq`` of
-`dataclasses.dataclass` and gives a class that behaves the same.  Its constructor is compiled at the first instance, its
-other methods are shared by all records; only `dataclasses.fields` and patterns with positions make the real dataclass.
+`dataclasses.dataclass` and gives a class that behaves the same.  Its constructor is compiled when there are some dozens
+of instances, which few records come to; its other methods are shared by all records; only `dataclasses.fields` and
+patterns with positions make the real dataclass.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ else:
 
     _NOTHING = object()
     _METHODS = ("__init__", "__repr__", "__eq__", "__hash__")
+    _FEW = 48  # instances whose construction by a general constructor costs less than to compile one
 
     class _Field:
         """What `field` was called with."""
@@ -66,7 +68,7 @@ else:
         cls.__dataclass_fields__ = _Later(cls, "__dataclass_fields__", _make_dataclass)
         cls.__match_args__ = _Later(cls, "__match_args__", _make_dataclass)
         if "__init__" not in written:
-            cls.__init__ = _Later(cls, "__init__", _make_constructor)
+            cls.__init__ = _Later(cls, "__init__", _make_first_constructor)
         if "__repr__" not in written:
             cls.__repr__ = _repr
         if frozen:
@@ -111,6 +113,44 @@ else:
         """Return a copy of a record with other values in some fields."""
         values = {name: getattr(instance, name) for name in _fields_of(_owner(instance.__class__))}
         return instance.__class__(**{**values, **changes})
+
+    def _make_first_constructor(cls):
+        """Give a class a constructor that needs no compiling, for the first instances."""
+        fields = _fields_of(cls)
+        names = tuple(name for name, about in fields.items() if not about.kw_only)
+        # What a field without an argument gets: (factory or None, default).
+        optional = {
+            name: (None, about.default) if about.factory is _NOTHING else (about.factory, None)
+            for name, about in fields.items()
+            if about.default is not _NOTHING or about.factory is not _NOTHING
+        }
+        required = [name for name in fields if name not in optional]
+        has_post_init = hasattr(cls, "__post_init__")
+        count = 0
+
+        def __init__(*arguments, **named):
+            nonlocal count
+            instance, *values = arguments
+            count += 1
+            given = dict(zip(names, values))
+            fits = len(values) <= len(names) and named.keys() <= fields.keys() and given.keys().isdisjoint(named)
+            given.update(named)
+            if count > _FEW or not fits or not all(name in given for name in required):
+                _make_constructor(cls)  # which tells what is wrong with the arguments, if anything is
+                cls.__init__(instance, *values, **named)
+                return
+            state = instance.__dict__
+            for name in fields:
+                if name in given:
+                    state[name] = given[name]
+                else:
+                    factory, default = optional[name]
+                    state[name] = default if factory is None else factory()
+            if has_post_init:
+                instance.__post_init__()
+
+        __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = __init__
 
     def _make_constructor(cls):
         """Compile the constructor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from dataclasses import replace as dataclass_replace
+from typing import ClassVar
 
 import pytest
 
@@ -25,14 +26,52 @@ class Plain(Derived):
     pass
 
 
-def test_a_constructor_is_compiled_at_the_first_instance() -> None:
+def test_a_constructor_is_compiled_when_there_are_many_instances() -> None:
     @record
-    class Unused:
+    class Used:
         a: int
+        b: list[int] = field(default_factory=list)
+        c: str = "c"
+        d: int = field(default=4, kw_only=True)
+        seen: ClassVar[list[object]] = []
 
-    before = vars(Unused)["__init__"]
-    assert Unused(1).a == 1
-    assert vars(Unused)["__init__"] is not before
+        def __post_init__(self) -> None:
+            self.seen.append((self.a, self.b, self.c, self.d))
+
+    assert not hasattr(vars(Used)["__init__"], "__code__")
+    names = set()
+    for number in range(200):
+        made = Used(number, [1], "x", d=5) if number % 2 else Used(a=number)
+        assert vars(made) == {
+            "a": number,
+            "b": [1] if number % 2 else [],
+            "c": "xc"[not number % 2],
+            "d": 4 + number % 2,
+        }
+        assert list(vars(made)) == ["a", "b", "c", "d"]
+        names.add(vars(Used)["__init__"].__code__.co_filename)
+    assert len(names) == 2 and "<string>" in names
+    assert len(Used.seen) == 200
+    assert Used(0).b is not Used(0).b
+
+
+@pytest.mark.parametrize("warm", [0, 100])
+@pytest.mark.parametrize(
+    ("values", "named"), [((), {}), ((1, "a", 2), {}), ((1,), {"x": 2}), ((1,), {"w": 1}), ((), {"y": "q"})]
+)
+def test_the_same_arguments_are_refused_before_and_after(
+    warm: int, values: tuple[object, ...], named: dict[str, object]
+) -> None:
+    @record(frozen=True)
+    class Early:
+        x: int
+        y: str = "q"
+
+    for number in range(warm):
+        Early(number)
+    with pytest.raises(TypeError, match=r"__init__\(\)"):
+        Early(*values, **named)  # type: ignore[arg-type]
+    assert Early(1) == Early(x=1)
 
 
 def test_comparison_and_text_leave_out_what_they_are_told_to() -> None:

@@ -157,11 +157,24 @@ class LiveTarget:
         """Return the byte offsets of direct members of a kernel struct, cheaper than by `btf`; empty if one lacks."""
         found = self._members.get((tag, members))
         if found is None:
-            from trapline.btf.peek import peek_members
-
-            data = machine.read_btf() if self.has_btf else None
-            found = self._members[tag, members] = {} if data is None else peek_members(data, tag, members)
+            found = self._members[tag, members] = self._find_members(tag, members)
         return found
+
+    def _find_members(self, tag: str, members: tuple[str, ...]) -> Mapping[str, int]:
+        if not self.has_btf:
+            return {}
+        if "btf" in self.__dict__:
+            from trapline.btf import Struct
+
+            struct = self.btf.find(tag, Struct)
+            steps = {} if struct is None else {name: self.btf.field(struct, name) for name in members}
+            return (
+                {name: step.offset for name, step in steps.items() if step is not None} if all(steps.values()) else {}
+            )
+        from trapline.btf.peek import peek_members
+
+        data = machine.read_btf()
+        return {} if data is None else peek_members(data, tag, members)
 
     def module_btf(self, module: str) -> Btf | None:
         """Return a module's types (with the kernel's below them), or ``None`` when it has none."""
