@@ -50,10 +50,9 @@ else:
             defaults = {field: namespace[field] for field in fields if field in namespace}
             own = {key: value for key, value in namespace.items() if key != "__annotations__"}
             getters = {field: _tuplegetter(index, "") for index, field in enumerate(fields)}
-            made = {"__slots__": (), "__new__": _make_new(name, fields, defaults), **_METHODS, **own, **getters}
-            return type(
-                name, (tuple,), {**made, "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
-            )
+            about = {"_fields": fields, "_field_defaults": defaults, "__match_args__": fields, "__slots__": ()}
+            made = {**about, "__new__": _make_new(name, fields, defaults), **_METHODS, **own, **getters}
+            return type(name, (tuple,), made)
 
     def _make_new(name, fields, defaults):
         """Return the constructor of a named tuple; `collections.namedtuple` compiles one, which takes much longer."""
@@ -74,10 +73,10 @@ else:
         return __new__
 
     def _repr(self):
-        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in zip(self._fields, self))})"
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self._asdict().items())})"
 
     def _as_dict(self):
-        return dict(zip(self._fields, self))
+        return dict(zip(self._fields, self, strict=True))
 
     def _replace(self, **changes):
         return type(self)(**{**self._asdict(), **changes})

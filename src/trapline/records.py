@@ -132,7 +132,7 @@ else:
             nonlocal count
             instance, *values = arguments
             count += 1
-            given = dict(zip(names, values))
+            given = dict(zip(names, values, strict=False))
             fits = len(values) <= len(names) and named.keys() <= fields.keys() and given.keys().isdisjoint(named)
             given.update(named)
             if count > _FEW or not fits or not all(name in given for name in required):

@@ -167,10 +167,9 @@ class LiveTarget:
             from trapline.btf import Struct
 
             struct = self.btf.find(tag, Struct)
-            steps = {} if struct is None else {name: self.btf.field(struct, name) for name in members}
-            return (
-                {name: step.offset for name, step in steps.items() if step is not None} if all(steps.values()) else {}
-            )
+            found = [] if struct is None else [self.btf.field(struct, name) for name in members]
+            fields = [field for field in found if field is not None]
+            return {field.name: field.offset for field in fields} if len(fields) == len(members) else {}
         from trapline.btf.peek import peek_members
 
         data = machine.read_btf()
