@@ -25,7 +25,7 @@ def link_native(text: str) -> Any:
     binding.initialize_all_asmprinters()
     machine = binding.Target.from_default_triple().create_target_machine(opt=2)
     with parse_module(f'target triple = "{machine.triple}"\n{text}', machine.triple) as module:
-        module.optimise()
+        module.optimise(2)
         optimised = binding.parse_assembly(str(module))
     engine = binding.create_mcjit_compiler(optimised, machine)
     engine.finalize_object()
@@ -36,7 +36,7 @@ def compile_native_object(text: str, triple: str = "") -> bytes:
     """Compile LLVM IR to a position-independent object file (ELF) for any CPU of an architecture, by default ours."""
     triple = triple or default_triple()
     with parse_module(f'target triple = "{triple}"\n{text}', triple, position_independent=True) as module:
-        module.optimise()
+        module.optimise(2)
         return module.emit_object()
 
 

@@ -45,7 +45,7 @@ def _theirs(text: str) -> tuple[str, bytes]:
     binding.initialize_all_asmprinters()
     machine = binding.Target.from_triple("bpf").create_target_machine(cpu="v3", opt=2)
     module = binding.parse_assembly(text)
-    options = binding.create_pipeline_tuning_options(speed_level=2)
+    options = binding.create_pipeline_tuning_options(speed_level=1)
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
