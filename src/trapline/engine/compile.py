@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -153,6 +152,8 @@ def _is_current(found: ObjectSpec, target: Target) -> bool:
 
 
 def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:
+    import json
+
     warnings = [[w.message, None if w.span is None else w.span.chain, list(w.hints)] for w in compiled.warnings]
     head = json.dumps({"warnings": warnings, "files": files}).encode()
     return len(head).to_bytes(4, "little") + head + serial.encode(compiled.object)
@@ -160,6 +161,8 @@ def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:
 
 def _decode(blob: bytes, source: Source) -> Compiled | None:
     """Return what the blob holds; ``None`` when it is malformed, or a file that it depends on is another by now."""
+    import json
+
     size = int.from_bytes(blob[:4], "little")
     try:
         head = json.loads(blob[4 : 4 + size])

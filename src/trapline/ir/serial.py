@@ -9,9 +9,8 @@ checked against them when it is read.  `Function` (IR) is not serialised: an `Ob
 
 from __future__ import annotations
 
-import binascii
-import json
 import struct
+from binascii import crc32
 from collections.abc import Callable
 from functools import cache
 
@@ -52,10 +51,12 @@ def encode(item: object) -> bytes:
     Raises:
         TypeError: something in it is not serialisable.
     """
+    import json
+
     binary = bytearray()
     text = json.dumps(_to_plain(item, binary), separators=(",", ":"), ensure_ascii=True).encode()
     size = struct.pack("<I", len(text))
-    checksum = binascii.crc32(binary, binascii.crc32(text, binascii.crc32(size)))
+    checksum = crc32(binary, crc32(text, crc32(size)))
     return _HEADER.pack(_MAGIC, _FORMAT, checksum, len(text)) + text + bytes(binary)
 
 
@@ -65,12 +66,14 @@ def decode(data: bytes, kind: type[_T]) -> _T:
     Raises:
         DecodeError: `data` is not what `encode` made of a `kind`, in this format.
     """
+    import json
+
     if len(data) < _HEADER.size:
         raise DecodeError(f"serialised {kind.__name__}: shorter than its header", offset=len(data))
     magic, version, checksum, size = _HEADER.unpack_from(data)
     if magic != _MAGIC or version != _FORMAT:
         raise DecodeError(f"serialised {kind.__name__}: unknown format")
-    if binascii.crc32(memoryview(data)[12:]) != checksum:
+    if crc32(memoryview(data)[12:]) != checksum:
         raise DecodeError(f"serialised {kind.__name__}: wrong checksum", offset=8)
     text, binary = data[_HEADER.size : _HEADER.size + size], data[_HEADER.size + size :]
     if len(text) != size:

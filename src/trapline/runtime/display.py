@@ -6,7 +6,6 @@ address 0x1234          stack   a line per frame        bool   true
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable
 
@@ -162,6 +161,8 @@ def _bound_text(value: v.HistV | v.LhistV, bound: int) -> str:
 
 def json_string(text: str) -> str:
     """Return a JSON string; bytes that are not UTF-8 become the escapes that Python's ``json`` reads back."""
+    import json  # only with -f json
+
     if text.isascii():
         return json.dumps(text)
     quoted = json.dumps(text, ensure_ascii=False)

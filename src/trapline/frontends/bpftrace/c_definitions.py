@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from trapline.errors import ParseError
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
-from trapline.frontends.bpftrace.c_types import from_c
 from trapline.frontends.bpftrace.config import CompileOptions
 from trapline.frontends.bpftrace.kernel_types import KernelTypes
 from trapline.hints import TYPE_CHECKING
@@ -65,6 +64,8 @@ class CDefinitions:
             name: the name.
             space: the address space that pointers in it point to.
         """
+        from trapline.frontends.bpftrace.c_types import from_c  # few programs have C
+
         found = self._definitions.type(tag, name)
         if tag == "enum" and found is not None:
             return self._enum(name, found)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from trapline.debuginfo.usdt import UsdtProbe, parse_operands
 from trapline.frontends.bpftrace import ast
 from trapline.frontends.bpftrace import types as t
 from trapline.frontends.bpftrace.resolver import Resolver
@@ -21,6 +20,7 @@ from trapline.ir import spec
 
 if TYPE_CHECKING:
     from trapline.debuginfo.binary import Binary, FunctionSymbol
+    from trapline.debuginfo.usdt import UsdtProbe
 
 
 def resolve_uprobe(r: Resolver, probe: ast.Probe, point: ast.AttachPoint) -> list[ProbeSite]:
@@ -256,6 +256,8 @@ def _find_usdt_files(r: Resolver, point: ast.AttachPoint) -> list[tuple[str, Bin
 def _usdt_site(
     r: Resolver, probe: ast.Probe, point: ast.AttachPoint, path: str, found: UsdtProbe, used: tuple[spec.FilesUsed, ...]
 ) -> ProbeSite:
+    from trapline.debuginfo.usdt import parse_operands
+
     forms = list(dict.fromkeys(place.arguments for place in found.locations))
     label = f"usdt:{path}:{found.provider}:{found.name}"
     multi = spec.UprobeMultiAttach(
