@@ -1,7 +1,7 @@
 """Which package may import which: the table of docs/architecture.md as data.
 
-Besides these every package may import itself, ``trapline`` for its version, ``trapline.records`` and
-``trapline.hints``.
+Besides these every package may import itself, ``trapline`` for its version, ``trapline.records``,
+``trapline.hints`` and ``trapline.shared_library``.
 """
 
 from __future__ import annotations
@@ -36,10 +36,8 @@ ONLY_USER = {
     "clang": "clang",
     "mmap": "syscall",
 }
-# The modules that may open shared libraries, and what for.
-LIBRARIES = {
-    "codegen/llvm_library.py": "llvmlite's, which its own binding opens with 60 modules around it",
-}
+# Besides those of trapline.syscall, the modules that may open shared libraries.
+LIBRARIES = ("shared_library.py",)
 
 
 def contracts() -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from trapline.errors import FeatureMissingError, InternalError
 from trapline.hints import Any
+from trapline.shared_library import drop_code
 
 ROOT = "/trapline-virtual"
 MAIN = f"{ROOT}/main.c"
@@ -152,6 +153,11 @@ def parse_files(main: str, files: Mapping[str, str], arguments: Sequence[str], o
         )
     except cindex.TranslationUnitLoadError as error:
         raise InternalError(f"libclang could not parse: {error}") from error
+
+
+def drop_clang() -> None:
+    """Let go of libclang's code in memory: what a text says has been read."""
+    drop_code("libclang.so")
 
 
 def decode_string(spelling: str) -> bytes | None:

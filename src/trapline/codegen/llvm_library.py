@@ -18,7 +18,9 @@ from functools import lru_cache
 
 from trapline.errors import InternalError, TargetError
 from trapline.hints import Any
+from trapline.shared_library import drop_code, open_library
 
+_FILE = "libllvmlite.so"
 _HINT = "install the release that trapline needs: pip install 'llvmlite>=0.50,<0.51'"
 _POINTER, _TEXT, _INT, _BOOL = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_bool
 _OUT = ctypes.POINTER(ctypes.c_char_p)
@@ -77,11 +79,11 @@ def _functions() -> dict[str, Callable[..., Any]]:
 def _open() -> dict[str, Callable[..., Any]]:
     package = importlib.machinery.PathFinder.find_spec("llvmlite")
     folders = list((package and package.submodule_search_locations) or ())
-    paths = [path for path in (f"{folder}/binding/libllvmlite.so" for folder in folders) if os.path.exists(path)]
+    paths = [path for path in (f"{folder}/binding/{_FILE}" for folder in folders) if os.path.exists(path)]
     if not paths:
         raise TargetError("llvmlite is not installed: nothing can be compiled", hint=_HINT)
     try:
-        library = ctypes.CDLL(paths[0])
+        library = open_library(paths[0])
         found = {}
         for name, (result, *arguments) in _PROTOTYPES.items():
             function = getattr(library, f"LLVMPY_{name}")
@@ -94,6 +96,7 @@ def _open() -> dict[str, Callable[..., Any]]:
         found[f"InitializeAll{part}"]()
     # LLVM ends the process where it thinks that the frame is too large; the limit is checked on the bytecode instead.
     found["SetCommandLine"](b"trapline", b"-bpf-stack-size=65536")
+    drop_code(_FILE)
     return found
 
 

@@ -11,7 +11,6 @@ from trapline.digest import digest
 from trapline.engine.cache import Cache
 from trapline.errors import DecodeError
 from trapline.hints import TYPE_CHECKING
-from trapline.ir import serial
 from trapline.ir.spec import ModuleSpec, ObjectSpec
 from trapline.records import record
 from trapline.source import Diagnostic, Severity, Source, Sources
@@ -154,6 +153,8 @@ def _is_current(found: ObjectSpec, target: Target) -> bool:
 def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:
     import json
 
+    from trapline.ir import serial
+
     warnings = [[w.message, None if w.span is None else w.span.chain, list(w.hints)] for w in compiled.warnings]
     head = json.dumps({"warnings": warnings, "files": files}).encode()
     return len(head).to_bytes(4, "little") + head + serial.encode(compiled.object)
@@ -162,6 +163,8 @@ def _encode(compiled: Compiled, files: Sequence[tuple[str, str]]) -> bytes:
 def _decode(blob: bytes, source: Source) -> Compiled | None:
     """Return what the blob holds; ``None`` when it is malformed, or a file that it depends on is another by now."""
     import json
+
+    from trapline.ir import serial
 
     size = int.from_bytes(blob[:4], "little")
     try:

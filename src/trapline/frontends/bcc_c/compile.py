@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from trapline.btf import Btf
 from trapline.clang.ctype import CPointer, CRecord
-from trapline.clang.libclang import Api, parse_text
+from trapline.clang.libclang import Api, drop_clang, parse_text
 from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c.lower_programs import lower_program
@@ -91,6 +91,8 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     diagnostics += warn_unknown_configs(source, prelude.unknown_configs)
     with _deep_recursion():
         declarations = read_declarations(reader, unit.cursor, options.externs)
+        del unit, reader, api
+        drop_clang()  # LLVM is next
         return _lower(source, target, declarations, scan.license, diagnostics)
 
 

@@ -18,11 +18,9 @@ from trapline.frontends.bpftrace.kernel_types import KernelTypes
 from trapline.frontends.bpftrace.knowledge import Knowledge, MapInfo
 from trapline.frontends.bpftrace.lower import lower_program
 from trapline.frontends.bpftrace.parser import parse_program
-from trapline.frontends.bpftrace.printer import format_program
 from trapline.frontends.bpftrace.resolve_attach_points import resolve_attach_points
 from trapline.frontends.bpftrace.script_options import check_script_options
 from trapline.frontends.bpftrace.sites import ProbeSite
-from trapline.frontends.bpftrace.types_printer import format_types
 from trapline.ir import spec
 from trapline.ir.target import Target
 from trapline.records import record
@@ -76,6 +74,8 @@ def compile_program(
 def _compile_program(source: Source, target: Target, options: CompileOptions, dump: Dump | None) -> CompileResult:
     program = parse_program(source, options.positional)
     if dump is not None:
+        from trapline.frontends.bpftrace.printer import format_program
+
         dump("ast", format_program(program))
     diagnostics = Diagnostics()
     imported = resolve_imports(program, options.positional, diagnostics)
@@ -110,6 +110,8 @@ def _compile_program(source: Source, target: Target, options: CompileOptions, du
     if refused:
         raise UnsupportedError(list({(d.message, d.span): d for d in refused}.values()))
     if dump is not None:
+        from trapline.frontends.bpftrace.types_printer import format_types
+
         dump("types", format_types(program, typed, knowledge))
     builder, maps = lower_program(knowledge, typed, target.page_size)
     module = spec.ModuleSpec(
