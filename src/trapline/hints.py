@@ -93,4 +93,7 @@ else:
     }
 
     class NamedTuple(metaclass=_NamedTuple):
-        """A base class: the annotations of its heirs are the fields of a named tuple."""
+        """A base class: the annotations of its heirs are the fields of a named tuple.
+
+        Since Python 3.14 that needs ``from __future__ import annotations`` where they are written.
+        """
