@@ -41,11 +41,16 @@ def find_syscall_prefix(has_symbol: Callable[[str], bool]) -> str:
     return SYSCALL_PREFIXES[0]
 
 
-def fix_syscall_name(name: str, prefix: str) -> str:
-    """Return `name` with any architecture's system-call prefix replaced by the running kernel's `prefix`."""
+def fix_syscall_name(name: str, prefix: Callable[[], str]) -> str:
+    """Return `name` with any architecture's system-call prefix replaced by the running kernel's.
+
+    Args:
+        name: of a function.
+        prefix: returns the prefix; called only for a system call, since it takes all the kernel's symbols.
+    """
     for known in SYSCALL_PREFIXES:
         if name.startswith(known):
-            return prefix + name[len(known) :]
+            return prefix() + name[len(known) :]
     return name
 
 

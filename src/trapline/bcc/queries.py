@@ -33,7 +33,7 @@ def get_syscall_fnname(name: Name) -> bytes:
 
 def fix_syscall_fnname(name: Name) -> bytes:
     """Return a function name with another machine's system-call prefix replaced by this one's."""
-    return to_bytes(fix_syscall_name(to_text(name), to_text(get_syscall_prefix())))
+    return to_bytes(fix_syscall_name(to_text(name), lambda: to_text(get_syscall_prefix())))
 
 
 # -- probes
