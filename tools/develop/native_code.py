@@ -17,7 +17,7 @@ from pathlib import Path
 from trapline.codegen.jit import compile_position_independent
 from trapline.codegen.llvm import version
 from trapline.ir.function import Function
-from trapline.kernel import type_scan_ir
+from trapline.kernel import type_names_ir, type_scan_ir
 from trapline.runtime.native import reader
 
 _SOURCE = Path(__file__).resolve().parents[2] / "src" / "trapline"
@@ -69,10 +69,16 @@ GENERATED = (
         reader.ENTRY,
     ),
     Generated(
-        _SOURCE / "kernel/_generated_code.py",
+        _SOURCE / "kernel/_generated_scan.py",
         "trapline.kernel.type_scan_ir",
         type_scan_ir.scan_functions,
         type_scan_ir.ENTRY,
+    ),
+    Generated(
+        _SOURCE / "kernel/_generated_names.py",
+        "trapline.kernel.type_names_ir",
+        type_names_ir.names_functions,
+        type_names_ir.ENTRY,
     ),
 )
 

@@ -1,22 +1,20 @@
 """Where each type of a BTF blob starts, and which types bear a name: built by a scan, or read back from disk.
 
-The index is a flat file of 32-bit words, so that opening it costs nothing: the offset of each type, then for the named
-types and for the enumerators the CRC-32 of the name (sorted) and the type id.  A name is found by bisection.
+The index is a flat file of 32-bit words, so that opening it costs nothing: the offset of each type, then a hash table
+of names: of types, and of the constants of enums.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
 from struct import Struct, error
 from zlib import crc32
 
 from trapline.errors import DecodeError
 
-_MAGIC = b"TLBTFIX1"
-_HEADER = Struct("<8s4I")  # magic, identity, types, names, enumerators
+_MAGIC = b"TLBTFIX2"
+_HEADER = Struct("<8s4I")  # magic, identity, types, slots of the table, 0
 
 # Words after the 12-byte `struct btf_type`: (fixed, for each of vlen), by kind.
 EXTRA_WORDS = {
@@ -84,80 +82,84 @@ def scan_offsets(words: Sequence[int]) -> array[int]:
 
 
 class NameTable:
-    """CRC-32 of names → type ids, by bisection over two arrays of 32-bit words."""
-
-    def __init__(self, hashes: Sequence[int], ids: Sequence[int]) -> None:
-        self.hashes = hashes
-        self.ids = ids
-
-    def candidates(self, name: bytes) -> Iterator[int]:
-        """Give the ids (ascending) whose name has the hash of `name`; the caller compares the names."""
-        key = crc32(name)
-        position = bisect_left(self.hashes, key)
-        while position < len(self.hashes) and self.hashes[position] == key:
-            yield self.ids[position]
-            position += 1
-
-
-def hash_strings(strings: bytes, start: int) -> dict[int, int]:
-    """Hash every string of a string section: offset → CRC-32; `start` is the offset of the first."""
-    parts = strings.split(b"\0")
-    starts = accumulate(map(len, parts), lambda total, length: total + length + 1, initial=start)
-    return dict(zip(starts, map(crc32, parts), strict=False))
-
-
-def build_names(
-    hashes: dict[int, int], offsets: Iterable[int], ids: Iterable[int], read_name: Callable[[int], bytes]
-) -> NameTable:
-    """Sort types by the hash of their name.
+    """Names → type ids: a hash table with open addressing.
 
     Args:
-        hashes: what `hash_strings` returned; gets the offsets that are missing.
-        offsets: string offset of each name; 0 (no name) is left out.
-        ids: type id for each offset.
-        read_name: reads the name at an offset that is not in `hashes`.
+        slots: as many as a power of two; each has a type id, or 0 when it is free.  An id is in the first slot that was
+            free from the CRC-32 of its name on.
     """
-    found: list[int] = []
-    append = found.append
-    for offset, type_id in zip(offsets, ids, strict=True):
-        if offset:
-            key = hashes.get(offset)
-            if key is None:
-                key = hashes[offset] = crc32(read_name(offset))
-            append((key << 32) | type_id)
-    found.sort()
-    return NameTable(array("I", [item >> 32 for item in found]), array("I", [item & 0xFFFFFFFF for item in found]))
+
+    def __init__(self, slots: Sequence[int]) -> None:
+        self.slots = slots
+
+    def candidates(self, name: bytes) -> Iterator[int]:
+        """Give the ids that may have a name, those that do in the order in which they were put in."""
+        slots = self.slots
+        mask = len(slots) - 1
+        start = crc32(name)
+        for step in range(len(slots)):
+            type_id = slots[start + step & mask]
+            if not type_id:
+                return
+            yield type_id
 
 
-def encode_index(identity: int, offsets: Sequence[int], names: NameTable, enumerators: NameTable) -> bytes:
+def slots_for(types: int) -> int:
+    """Return how many slots the table of so many types starts with; each has a name at most."""
+    return max(16, 1 << (2 * types).bit_length())
+
+
+def room_in(slots: int) -> int:
+    """Return how many names a table of so many slots may have; for more, it is made with twice the slots."""
+    return slots // 4 * 3
+
+
+def build_table(names: Sequence[bytes], ids: Sequence[int], types: int) -> NameTable:
+    """Build a table.
+
+    Args:
+        names: of types and of the constants of enums.
+        ids: for each name the type id.
+        types: how many types there are.
+    """
+    count = slots_for(types)
+    while len(ids) > room_in(count):
+        count *= 2
+    mask = count - 1
+    slots = array("I", bytes(4 * count))
+    for name, type_id in zip(names, ids, strict=True):
+        slot = crc32(name) & mask
+        while slots[slot]:
+            slot = slot + 1 & mask
+        slots[slot] = type_id
+    return NameTable(slots)
+
+
+def encode_index(identity: int, offsets: Sequence[int], table: NameTable) -> bytes:
     """Serialise an index; `identity` tells which BTF it belongs to."""
-    header = _HEADER.pack(_MAGIC, identity, len(offsets), len(names.ids), len(enumerators.ids))
-    parts = (offsets, names.hashes, names.ids, enumerators.hashes, enumerators.ids)
-    return header + b"".join(memoryview(array("I", part)).tobytes() for part in parts)
+    header = _HEADER.pack(_MAGIC, identity, len(offsets), len(table.slots), 0)
+    return header + b"".join(memoryview(array("I", part)).tobytes() for part in (offsets, table.slots))
 
 
-def decode_index(data: bytes | memoryview, identity: int) -> tuple[Sequence[int], NameTable, NameTable]:
+def decode_index(data: bytes | memoryview, identity: int) -> tuple[Sequence[int], NameTable]:
     """Read back what `encode_index` wrote, without copying.
 
     Returns:
-        Offsets of the types, names of types, names of enumerators.
+        Offsets of the types, and their names.
 
     Raises:
         DecodeError: not an index, cut off, or the index of another BTF.
     """
     view = memoryview(data)
     try:
-        magic, found, types, names, enumerators = _HEADER.unpack_from(view)
+        magic, found, types, slots, _ = _HEADER.unpack_from(view)
     except error:
         raise DecodeError("not a BTF index: shorter than its header") from None
     if magic != _MAGIC:
         raise DecodeError("not a BTF index: wrong magic")
     if found != identity:
         raise DecodeError("the BTF index belongs to another BTF", offset=8)
-    lengths = (types, names, names, enumerators, enumerators)
-    if len(view) != _HEADER.size + 4 * sum(lengths):
+    if len(view) != _HEADER.size + 4 * (types + slots) or slots.bit_count() != 1:
         raise DecodeError("the BTF index is cut off", offset=len(view))
     words = view[_HEADER.size :].cast("I")
-    ends = list(accumulate(lengths))
-    parts = [words[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    return parts[0], NameTable(parts[1], parts[2]), NameTable(parts[3], parts[4])
+    return words[:types], NameTable(words[types:])

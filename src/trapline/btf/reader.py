@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct as Layout
 from struct import error, unpack_from
 from zlib import crc32
 
 from trapline.btf import types as t
-from trapline.btf.index import NameTable, build_names, decode_index, encode_index, hash_strings, scan_offsets
+from trapline.btf.index import NameTable, build_table, decode_index, encode_index, scan_offsets
 from trapline.btf.peek import find_words
 from trapline.errors import DecodeError
-from trapline.hints import TYPE_CHECKING, TypeVar, cast
+from trapline.hints import TYPE_CHECKING, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -21,13 +21,38 @@ if TYPE_CHECKING:
 _HEADER = Layout("<HBBIIIII")  # struct btf_header
 _MAGIC = 0xEB9F
 _ENUM_WORDS = {t.BTF_KIND_ENUM: 2, t.BTF_KIND_ENUM64: 3}  # 32-bit words of an enumerator
-_FEW_SEARCHES = 64  # a search of the strings takes a millisecond or two; a table of all names as much as a hundred
+# A search of the strings takes a millisecond or two; a table of all names a few, or a hundred if Python makes it.
+_FEW_SEARCHES, _FEWER_SEARCHES = 40, 4
 _MAX_CHAIN = 64  # typedefs and qualifiers in a row, nested structs; more is a loop
 
 T = TypeVar("T", bound=t.BtfType)
 Kind = type[t.BtfType]
-Scan = Callable[[memoryview], "tuple[Sequence[int], bytes] | None"]
 KindOf = type[T]
+
+
+class Scanner(Protocol):
+    """Does faster than Python can what goes through all types of a kernel; ``None`` leaves it to Python."""
+
+    def scan(self, source: bytes, types: range) -> tuple[Sequence[int], bytes] | None:
+        """Return the offset in words of each type, and the types' first words.
+
+        Args:
+            source: all of the BTF.
+            types: where its type section is.
+        """
+
+    def hash_names(
+        self, source: bytes, types: range, strings: range, offsets: Sequence[int], first_id: int
+    ) -> NameTable | None:
+        """Return the table of all names: what `build_table` makes of them.
+
+        Args:
+            source: all of the BTF.
+            types: where its type section is.
+            strings: where its string section is; it ends with NUL.
+            offsets: what `scan` returned.
+            first_id: of the first type.
+        """
 
 
 class TypeStore:
@@ -38,7 +63,7 @@ class TypeStore:
         base: the kernel's BTF when `data` is a module's (split BTF).
         name: who the types belong to: ``vmlinux`` or a module's name.
         index: what `index_bytes` returned for the same `data`, which saves the scan.
-        scan: finds the types faster than Python can: returns their offsets in words and their first words, or ``None``.
+        scanner: goes through the types faster than Python can.
 
     Raises:
         DecodeError: malformed bytes, or an index that belongs to other bytes.
@@ -51,7 +76,7 @@ class TypeStore:
         base: TypeStore | None = None,
         name: str = "vmlinux",
         index: bytes | memoryview | None = None,
-        scan: Scan | None = None,
+        scanner: Scanner | None = None,
     ) -> None:
         self.name = name
         self.base = base
@@ -78,6 +103,7 @@ class TypeStore:
         self._source = source
         self._types = memoryview(source)[type_start : type_start + type_length]
         self._type_start = type_start
+        self._type_range = range(type_start, type_start + type_length)
         self._string_start = string_start
         self._string_end = string_start + string_length
         if string_length and source[self._string_end - 1] != 0:
@@ -86,21 +112,21 @@ class TypeStore:
         self.string_limit: int = self._string_base + string_length
         self.first_id: int = base.end_id if base else 1
         self.identity: int = self._identify()
+        self._scanner = scanner
         self._names: NameTable | None = None
-        self._enumerators: NameTable | None = None
         self._name_words: bytes | None = None
         self._searches = 0
         self._type_bytes: bytes | None = None
         self._words: Sequence[int] = self._types.cast("I")
         self._offsets: Sequence[int]
         if index is None:
-            found = scan(self._types) if scan else None
+            found = scanner.scan(source, self._type_range) if scanner and isinstance(source, bytes) else None
             if found is None:
                 self._offsets = scan_offsets(array("I", self._types.tobytes()))
             else:
                 self._offsets, self._name_words = found
         else:
-            self._offsets, self._names, self._enumerators = decode_index(index, self.identity)
+            self._offsets, self._names = decode_index(index, self.identity)
         self.end_id: int = self.first_id + len(self._offsets)
         self._cache: dict[int, t.BtfType] = {0: t.Void()}
         self._found: dict[str, tuple[int, ...]] = {}
@@ -124,10 +150,13 @@ class TypeStore:
 
     def index_bytes(self) -> bytes:
         """Return the index as bytes to be kept on disk and given back as `index` (about 1.5 MB for a kernel)."""
-        if self._names is None or self._enumerators is None:
-            self._names = self._names or self._build_names()
-            self._enumerators = self._build_enumerators()
-        return encode_index(self.identity, self._offsets, self._names, self._enumerators)
+        return encode_index(self.identity, self._offsets, self.hash_names())
+
+    def hash_names(self) -> NameTable:
+        """Make the table of all names, unless it is there: before many names are looked up."""
+        if self._names is None:
+            self._names = self._scan_names() or self._build_names()
+        return self._names
 
     # ---- strings
 
@@ -285,13 +314,11 @@ class TypeStore:
         return tuple(i for i in ids if self.kind(i) in numbers)
 
     def _search(self, name: bytes) -> Iterator[int]:
-        self._searches += 1
-        if self._names is None and self._searches > _FEW_SEARCHES:
-            self._names = self._build_names()
-        if self._names is not None:
-            for type_id in self._names.candidates(name):
-                if self._string_bytes(self._info(type_id)[0]) == name:
-                    yield type_id
+        table = self._table_if_worth_it()
+        if table is not None:
+            # An enum is in it under its constants' names, too.
+            candidates = dict.fromkeys(table.candidates(name))
+            yield from (found for found in candidates if self._string_bytes(self._info(found)[0]) == name)
             return
         if self._name_words is None:
             words = self._words
@@ -320,25 +347,32 @@ class TypeStore:
             yield position + 1 - start + self._string_base
             position = self._source.find(needle, position + 1, end)
 
-    def _build_names(self) -> NameTable:
-        words = self._words
-        offsets = [words[start] for start in self._offsets]
-        return build_names(self._hash_strings(), offsets, range(self.first_id, self.end_id), self._string_bytes)
+    def _table_if_worth_it(self) -> NameTable | None:
+        self._searches += 1
+        few = _FEW_SEARCHES if self._scanner is None else _FEWER_SEARCHES
+        return self.hash_names() if self._names is not None or self._searches > few else None
 
-    def _build_enumerators(self) -> NameTable:
-        words = self._types.cast("I").tolist()
-        constants: list[int] = []
-        owners: list[int] = []
-        for type_id, start in zip(range(self.first_id, self.end_id), self._offsets, strict=True):
+    def _scan_names(self) -> NameTable | None:
+        if self._scanner is None or self.base is not None or not isinstance(self._source, bytes):
+            return None
+        strings = range(self._string_start, self._string_end)
+        return self._scanner.hash_names(self._source, self._type_range, strings, self._offsets, self.first_id)
+
+    def _build_names(self) -> NameTable:
+        words = array("I", self._types.tobytes())
+        names: list[int] = []
+        ids: list[int] = []
+        for type_id, start in enumerate(self._offsets, self.first_id):
+            names.append(words[start])
+            ids.append(type_id)
             step = _ENUM_WORDS.get(words[start + 1] >> 24 & 31)
             if step:
                 count = words[start + 1] & 0xFFFF
-                constants += words[start + 3 : start + 3 + step * count : step]
-                owners += [type_id] * count
-        return build_names(self._hash_strings(), constants, owners, self._string_bytes)
-
-    def _hash_strings(self) -> dict[int, int]:
-        return hash_strings(self._source[self._string_start : self._string_end], self._string_base)
+                names += words[start + 3 : start + 3 + step * count : step]
+                ids += [type_id] * count
+        read = self._string_bytes
+        named = [(read(name), type_id) for name, type_id in zip(names, ids, strict=True) if name]
+        return build_table([name for name, _ in named], [type_id for _, type_id in named], len(self._offsets))
 
     def func(self, name: str) -> int | None:
         """Find the id of the `Func` with a name."""
@@ -359,8 +393,9 @@ class TypeStore:
             if inherited is not None:
                 return inherited
         key = name.encode("utf-8", "replace")
-        for type_id in self._enumerators.candidates(key) if self._enumerators else self._search_enums(key):
-            owner = self.type(type_id)
+        table = self._table_if_worth_it()
+        for type_id in table.candidates(key) if table else self._search_enums(key):
+            owner = self.type(type_id) if self.kind(type_id) in _ENUM_WORDS else None
             for constant in owner.values if isinstance(owner, (t.Enum, t.Enum64)) else ():
                 if constant.name == name:
                     return constant.value, type_id
@@ -374,7 +409,7 @@ class TypeStore:
         for offset in self._string_offsets(name):
             for word in find_words(self._type_bytes, offset):
                 type_id = self.first_id + bisect_right(self._offsets, word) - 1
-                if self.kind(type_id) in (t.BTF_KIND_ENUM, t.BTF_KIND_ENUM64):
+                if self.kind(type_id) in _ENUM_WORDS:
                     found.add(type_id)
         yield from sorted(found)
 

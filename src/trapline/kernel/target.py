@@ -200,9 +200,9 @@ class LiveTarget:
         if index is not None:
             with contextlib.suppress(DecodeError):  # of other types, or in the form of another version of ours
                 return Btf(data, base=base, name=name, index=index)
-        from trapline.kernel.type_scan import scan_types
+        from trapline.kernel.type_scan import TypeScanner
 
-        btf = Btf(data, base=base, name=name, scan=scan_types)
+        btf = Btf(data, base=base, name=name, scanner=TypeScanner())
         if self._save:
             self._unsaved = (key, btf)
         return btf
@@ -210,7 +210,7 @@ class LiveTarget:
     def keep(self) -> None:
         """Keep what was read for later processes, unless it is kept already: the index of types, the functions.
 
-        It takes a fifth of a second: to be called when nobody waits.
+        It takes some milliseconds: to be called when nobody waits.
         """
         if self._save is None:
             return
@@ -220,6 +220,12 @@ class LiveTarget:
             self._save(f"btf-index {key}", btf.index_bytes())
         if "probes" in self.__dict__:
             self.probes.keep()
+
+    def release_types(self) -> None:
+        """Let go of the types in memory, some 8 MB; they are read again when somebody asks."""
+        self.__dict__.pop("btf", None)
+        self._module_btf.clear()
+        self._unsaved = None
 
     # ---- symbols and probes
 

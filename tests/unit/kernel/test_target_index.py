@@ -64,3 +64,13 @@ def test_another_build_of_the_kernel_has_another_index(monkeypatch: pytest.Monke
         assert target.btf.find("task_struct", Struct)
         target.keep()
     assert len(kept) == 2
+
+
+def test_types_that_were_let_go_are_read_again() -> None:
+    kept: dict[str, bytes] = {}
+    target = _target(kept)
+    first = target.btf
+    assert first.find("task_struct", Struct)
+    target.release_types()
+    assert target.btf is not first
+    assert target.btf.find("task_struct", Struct) == first.find("task_struct", Struct)

@@ -121,7 +121,7 @@ def _kernel_types(
     words -= _OWN - scan.identifiers
     words -= TYPEDEF_NAMES | {"NULL"}
     btf = types or target.btf
-    btf.index_bytes()  # every word of the text is looked up: without the index each costs a search of all types
+    btf.hash_names()  # every word of the text is looked up: without the table each costs a search of all types
     rename = {name: f"{name}___btf" for name in scan.defined | clashes}
     for name in scan.globals:
         if btf.find(name, t.Typedef) is not None or btf.enum_constant(name) is not None:
