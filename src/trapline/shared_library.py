@@ -6,8 +6,13 @@ System calls are made by `trapline.syscall`, which the compiler half does not kn
 from __future__ import annotations
 
 import ctypes
+import os
+from collections.abc import Sequence
+from struct import Struct
 
 _MADV_DONTNEED = 4
+_HEADER, _SEGMENT = Struct("<32xQ14xHH6x"), Struct("<IIQ16xQ16x")  # Elf64_Ehdr and Elf64_Phdr, what is used of them
+_PT_LOAD, _PF_W = 1, 2
 
 
 def open_library(path: str) -> ctypes.CDLL:
@@ -32,12 +37,37 @@ def drop_code(file: str) -> None:
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-            found = [line.split() for line in maps if line.rstrip().endswith(f"/{file}")]
+            found = [line.split(None, 5) for line in maps if line.rstrip().endswith(f"/{file}")]
+        constant, written = _parts(found[0][5].rstrip("\n")) if found else ((), ())
     except OSError:
         return
-    for span, permissions, offset, *_ in found:
-        # What is read-only and not at the file's start may have been written before: relocated addresses.
-        if permissions != "r-xp" and (permissions != "r--p" or int(offset, 16)):
-            continue
-        start, end = (int(word, 16) for word in span.split("-"))
-        madvise(start, end - start, _MADV_DONTNEED)
+    for span, permissions, at, *_ in found:
+        offset = int(at, 16)
+        # Where relocated addresses were written it is read-only, too, and must stay; it may begin in the last page of
+        # a part that is constant.
+        if permissions in ("r-xp", "r--p") and _within(offset, constant) and not _within(offset, written):
+            start, end = (int(word, 16) for word in span.split("-"))
+            madvise(start, end - start, _MADV_DONTNEED)
+
+
+_Parts = Sequence["tuple[int, int]"]
+
+
+def _within(offset: int, parts: _Parts) -> bool:
+    return any(start <= offset < end for start, end in parts)
+
+
+def _parts(path: str) -> tuple[_Parts, _Parts]:
+    """Return where in a library's file parts that are mapped begin (by pages) and end: constant ones, and others."""
+    with open(path, "rb") as file:
+        table, size, count = _HEADER.unpack(file.read(_HEADER.size))
+        file.seek(table)
+        rows = file.read(size * count)
+    page = os.sysconf("SC_PAGE_SIZE")
+    constant: list[tuple[int, int]] = []
+    written: list[tuple[int, int]] = []
+    for at in range(0, size * count, size):
+        kind, flags, start, length = _SEGMENT.unpack_from(rows, at)
+        if kind == _PT_LOAD:
+            (written if flags & _PF_W else constant).append((start & -page, start + length))
+    return constant, written

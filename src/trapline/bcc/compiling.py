@@ -102,7 +102,8 @@ def compile_text(
         result = compile_c(source, machine.target, COptions(cflags=tuple(cflags), externs=infos))
         for diagnostic in result.diagnostics:
             print(diagnostic.render(), file=sys.stderr)
-        machine.target.keep()  # made to look up the text's types, so that keeping it costs nothing more
+        machine.target.keep()  # made to look up the text's types, so that keeping it costs little more
+        machine.target.release_types()  # before LLVM needs memory
         return Described(
             result.module, encode_descriptions(result.tables, result.programs), keep=not result.diagnostics
         )

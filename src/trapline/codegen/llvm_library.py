@@ -84,6 +84,7 @@ def _open() -> dict[str, Callable[..., Any]]:
         raise TargetError("llvmlite is not installed: nothing can be compiled", hint=_HINT)
     try:
         library = open_library(paths[0])
+        drop_code(_FILE)
         found = {}
         for name, (result, *arguments) in _PROTOTYPES.items():
             function = getattr(library, f"LLVMPY_{name}")
@@ -154,6 +155,7 @@ class Module:
         calls["DisposeNewModulePassManger"](passes)
         calls["DisposePassBuilder"](builder)
         calls["DisposePipelineTuningOptions"](options)
+        drop_code(_FILE)
 
     def emit_object(self) -> bytes:
         """Return the module as an object file (ELF)."""
@@ -206,6 +208,7 @@ def parse_module(text: str, triple: str, *, cpu: str = "", position_independent:
     finally:
         calls["ContextDispose"](context)
         calls["DisposeTargetMachine"](machine)
+        drop_code(_FILE)
 
 
 def _text(name: str, *arguments: int) -> str:

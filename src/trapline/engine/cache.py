@@ -60,8 +60,6 @@ class Cache:
         """Store `blob` under `key`."""
         if self.directory is None:
             return
-        import secrets
-
         with contextlib.suppress(OSError):
             parent = os.path.dirname(self.directory) or "."
             # Before anything is made: a directory of root's in a user's home would be in the user's way.
@@ -72,7 +70,7 @@ class Cache:
                 os.mkdir(self.directory, 0o700)
             if not self._safe(self.directory):
                 return
-            name = f"{self.directory}/.new-{os.getpid()}-{secrets.token_hex(8)}"
+            name = f"{self.directory}/.new-{os.getpid()}-{os.urandom(8).hex()}"
             handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 with os.fdopen(handle, "wb") as file:

@@ -35,10 +35,13 @@ class Target(FixtureTarget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.saved = 0
+        self.done: list[str] = []
 
     def keep(self) -> None:
-        self.saved += 1
+        self.done.append("kept")
+
+    def release_types(self) -> None:
+        self.done.append("released")
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +71,10 @@ def test_a_text_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
         compile_for(target, _TEXT + "\n")
 
 
-def test_the_index_of_types_is_kept_for_the_next_script() -> None:
+def test_the_index_of_types_is_kept_for_the_next_script_and_memory_let_go() -> None:
     target = Target()
     compile_for(target)
-    assert target.saved == 1
+    assert target.done == ["kept", "released"]
 
 
 def test_a_warning_is_shown_each_time(capsys: pytest.CaptureFixture[str]) -> None:
