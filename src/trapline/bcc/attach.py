@@ -96,6 +96,11 @@ class LinkTable:
         self.links.setdefault(event, {})[function] = link
         ProbeQuota.open_probes += 1
 
+    def replace(self, event: bytes, function: bytes, link: LinkHandle) -> None:
+        """Remember an open link, in place of what the same function had there; other functions stay attached."""
+        self.remove(event, function)
+        self.add(event, function, link)
+
     def remove(self, event: bytes, function: bytes | None = None) -> bool:
         """Detach one function or all functions from an event; return whether there was anything to detach."""
         functions = self.links.get(event)
@@ -226,8 +231,7 @@ class KernelAttachments:
             link = self._attacher.attach_tracepoint(function.program, category, name)
         except TraplineError as error:
             raise attach_failure(error, fn_name, f"tracepoint {tp!r}") from error
-        self.tracepoints.remove(tp)
-        self.tracepoints.add(tp, to_bytes(fn_name), link)
+        self.tracepoints.replace(tp, to_bytes(fn_name), link)
 
     def detach_tracepoint(self, tp: Name) -> None:
         """Detach from ``category:name``."""

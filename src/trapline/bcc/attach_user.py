@@ -104,8 +104,7 @@ class UserAttachments:
         except TraplineError as error:
             kind = "uretprobe" if retprobe else "uprobe"
             raise attach_failure(error, fn_name, f"{kind} {path}:0x{offset:x}") from error
-        self.probes.remove(key)
-        self.probes.add(key, to_bytes(fn_name), link)
+        self.probes.replace(key, to_bytes(fn_name), link)
 
     def attach_usdt(self, place: ActiveProbe) -> None:
         """Attach a function to a place of a USDT probe."""

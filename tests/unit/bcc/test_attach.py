@@ -195,6 +195,15 @@ def test_tracepoint_pattern():
     assert [what for _, what in attacher.log] == [("tracepoint", "sched", "a"), ("tracepoint", "sched", "b")]
 
 
+def test_functions_at_one_tracepoint_stay_attached_together():
+    kernel, attacher, _ = make([F, ProgramInfo("g", "KPROBE")])
+    for function in ("f", "g", "f"):
+        kernel.attach_tracepoint("sched:a", "", function)
+    assert [verb for verb, _ in attacher.log] == ["attach", "attach", "attach", "detach"]  # the first f
+    kernel.detach_tracepoint("sched:a")
+    assert [verb for verb, _ in attacher.log].count("detach") == 3
+
+
 def test_perf_events():
     kernel, attacher, _ = make([F])
     kernel.attach_perf_event(1, 0, "f", sample_freq=99)
