@@ -51,6 +51,19 @@ def test_hash_table_counts_calls():
     assert b.num_open_tracepoints() == 0
 
 
+def test_functions_at_one_place_run_all():
+    functions = "".join(f"int f{n}(void *ctx) {{ counts.increment({n}); return 0; }}" for n in range(20))
+    with BPF(text=f"BPF_ARRAY(counts, u64, 20);{functions}") as b:
+        for n in range(20):
+            b.attach_tracepoint("syscalls:sys_enter_getuid", fn_name=f"f{n}")
+        os.getuid()
+        b.detach_tracepoint("syscalls:sys_enter_getuid")
+        counts = [leaf.value for leaf in b["counts"].values()]
+        os.getuid()
+        assert min(counts) > 0
+        assert [leaf.value for leaf in b["counts"].values()] == counts
+
+
 def test_lookup_update_delete():
     text = """
     BPF_HASH(seen, u32, u64);

@@ -143,6 +143,7 @@ class BPF(BPFProgType):
         if self._closed:
             return
         self._closed = True
+        self._object.detach()
         self._kernel.close()
         self._user.close()
         for table in self.tables.values():

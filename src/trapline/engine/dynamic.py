@@ -341,6 +341,10 @@ class DynamicObject:
         )
         return self._attach(program, attach, f"perf event {type}:{config}")
 
+    def detach(self) -> None:
+        """Detach everything, together: one after the other, many take long."""
+        self._loaded.close_links()
+
     def close(self) -> None:
         """Detach, and close the maps; closing twice is allowed.  Programs are their holder's to close."""
         self._closed = True

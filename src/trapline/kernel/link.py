@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from trapline.abi import bpf as abi
 from trapline.errors import KernelError
@@ -10,7 +11,7 @@ from trapline.ir.spec import AttachPoint
 from trapline.kernel.program import Program
 from trapline.records import record
 from trapline.syscall import bpf
-from trapline.syscall.fd import Fd
+from trapline.syscall.fd import Fd, close_all
 
 # struct bpf_link_info: offsets of what is read here.
 _INFO_SIZE = 80
@@ -100,12 +101,7 @@ class Link:
 
     def close(self) -> None:
         """Detach; closing twice is allowed."""
-        self._closed = True
-        # The link first: it holds the perf event.
-        for fd in self._links:
-            fd.close()
-        for fd in self._perf:
-            fd.close()
+        close_links([self])
 
     def __enter__(self) -> Link:
         return self
@@ -135,3 +131,12 @@ def read_missed(link_fd: int) -> int | None:
         return None
     missed: int = struct.unpack_from("<Q", info, offset)[0]
     return missed
+
+
+def close_links(links: Sequence[Link]) -> None:
+    """Detach many, which takes hardly longer than one; closing twice is allowed."""
+    for link in links:
+        link._closed = True
+    # The links first: they hold the perf events.
+    close_all(fd for link in links for fd in link._links)
+    close_all(fd for link in links for fd in link._perf)

@@ -22,7 +22,7 @@ from trapline.ir.spec import (
     UprobeMultiAttach,
 )
 from trapline.kernel.attach.table import ATTACH_TYPE_OF_KIND, attach_program, choose_attach_order
-from trapline.kernel.link import Link
+from trapline.kernel.link import Link, close_links
 from trapline.kernel.map import Map
 from trapline.kernel.program import LoadOptions, Program
 from trapline.kernel.target import LiveTarget
@@ -197,15 +197,16 @@ class LoadedObject:
         """Detach everything; maps and programs stay for a last look."""
         if self.links:
             self._missed = self.missed()
+        self.close_links()
+
+    def close_links(self) -> None:
+        """Detach everything, without a last look at what was missed."""
         links, self.links = self.links, []
-        for link in reversed(links):
-            link.close()
+        close_links(links)
 
     def close(self) -> None:
         """Detach, then close programs and maps; closing twice is allowed."""
-        links, self.links = self.links, []
-        for link in reversed(links):
-            link.close()
+        self.close_links()
         for program in self.programs.values():
             program.close()
         for bpf_map in self.maps.values():
