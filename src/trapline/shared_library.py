@@ -13,6 +13,9 @@ from struct import Struct
 _MADV_DONTNEED = 4
 _HEADER, _SEGMENT = Struct("<32xQ14xHH6x"), Struct("<IIQ16xQ16x")  # Elf64_Ehdr and Elf64_Phdr, what is used of them
 _PT_LOAD, _PF_W = 1, 2
+_Parts = Sequence["tuple[int, int]"]
+
+_spans: dict[str, _Parts] = {}  # by file, where in memory its code and tables are: a library stays where it is
 
 
 def open_library(path: str) -> ctypes.CDLL:
@@ -33,24 +36,34 @@ def drop_code(file: str) -> None:
     Args:
         file: the file's name, without folders.
     """
+    spans = _spans.get(file)
+    if spans is None:
+        spans = _find_spans(file)
+        if spans:
+            _spans[file] = spans
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for start, end in spans:
+        madvise(start, end - start, _MADV_DONTNEED)
+
+
+def _find_spans(file: str) -> _Parts:
+    """Return the addresses between which a library's code and tables are."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             found = [line.split(None, 5) for line in maps if line.rstrip().endswith(f"/{file}")]
         constant, written = _parts(found[0][5].rstrip("\n")) if found else ((), ())
     except OSError:
-        return
+        return ()
+    spans = []
     for span, permissions, at, *_ in found:
         offset = int(at, 16)
         # Where relocated addresses were written it is read-only, too, and must stay; it may begin in the last page of
         # a part that is constant.
         if permissions in ("r-xp", "r--p") and _within(offset, constant) and not _within(offset, written):
-            start, end = (int(word, 16) for word in span.split("-"))
-            madvise(start, end - start, _MADV_DONTNEED)
-
-
-_Parts = Sequence["tuple[int, int]"]
+            start, _, end = span.partition("-")
+            spans.append((int(start, 16), int(end, 16)))
+    return spans
 
 
 def _within(offset: int, parts: _Parts) -> bool:
