@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.harness.cache_states import in_cache_state
 
 from trapline.cli import main
-from trapline.engine.host import live_target
+from trapline.engine.host import forget_target
 
 # Options that make the kernel look as it is not, for the process: no other run may see that.
 _RESTRICTING = ("--no-feature", "--traceable-functions", "--probe-filter", "--debuginfo")
@@ -85,7 +85,7 @@ def _run_once(arguments: Sequence[str], folder: Path, environment: Mapping[str, 
     out, err = folder / "stdout", folder / "stderr"
     restricts = any(word.partition("=")[0] in _RESTRICTING for word in arguments)
     if restricts:
-        live_target.cache_clear()
+        forget_target()
     wakeup = signal.set_wakeup_fd(-1)
     try:
         with changed_environment(environment), _redirected(1, out), _redirected(2, err):
@@ -93,5 +93,5 @@ def _run_once(arguments: Sequence[str], folder: Path, environment: Mapping[str, 
     finally:
         signal.set_wakeup_fd(wakeup)
         if restricts:
-            live_target.cache_clear()
+            forget_target()
     return Done(out.read_bytes().decode("utf-8", "replace"), err.read_bytes().decode("utf-8", "replace"), code)

@@ -22,7 +22,6 @@ from tests.harness.features import PEERS
 from tests.harness.limits import scaled
 from tests.harness.peers import run_peer
 
-from trapline.engine.host import live_target
 
 PACKAGES = {"0.17": PEERS.parent / "tools", "0.27": PEERS / "usr/sbin"}
 _WORKLOAD = Path(__file__).with_name("tool_workload.py")
@@ -166,7 +165,6 @@ def _load_modules(tool: Tool) -> None:
     for module in tool.modules:
         if not Path(f"/sys/module/{module}").exists():
             subprocess.run(["modprobe", module], check=False, capture_output=True, timeout=scaled(10))
-            live_target.cache_clear()  # It knows the functions of the modules that there were.
 
 
 def run_ours(path: Path, tool: Tool, folder: Path, environment: Mapping[str, str] | None = None) -> Done:

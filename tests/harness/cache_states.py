@@ -25,7 +25,7 @@ from tests.harness.cache_damage import DAMAGES, FUNCTIONS_MAGIC, INDEX_MAGIC, SE
 
 from trapline.digest import digest
 from trapline.engine.cache import Cache
-from trapline.engine.host import live_target
+from trapline.engine.host import forget_target
 from trapline.kernel.target import LiveTarget
 
 STATES = ("cold", "warm", *DAMAGES, "read-only", "full")
@@ -85,7 +85,7 @@ class CacheState:
         with self._area(chooser) as area:
             cache = area / "cache"
             environment = {"TRAPLINE_CACHE": str(cache)}
-            live_target.cache_clear()  # it keeps its index in the cache of an earlier test
+            forget_target()  # it keeps its index in the cache of an earlier test
             if self.name == "cold":
                 cache = area / chooser.choice(("cache", "not/yet/cache"))
                 return self._watch(run, {"TRAPLINE_CACHE": str(cache)}, cache, in_process=in_process)
@@ -102,7 +102,7 @@ class CacheState:
                 return self._run_read_only(run, environment, cache, chooser, in_process=in_process)
             damage = DAMAGES[self.name](cache, chooser, hostile_blobs())
             self.totals.damaged += len(filled)
-            live_target.cache_clear()  # it holds the index of types
+            forget_target()  # it holds the index of types
             result = run(environment)
             self._check_healed(cache, filled, damage)
             return result
@@ -132,11 +132,11 @@ class CacheState:
                 subprocess.run(["mount", "-t", "tmpfs", "-o", options, "cache", area], check=True, timeout=30)
                 stack.callback(subprocess.run, ["umount", "-l", area], check=True, timeout=30)
             yield area
-            live_target.cache_clear()  # it would keep what it has not kept yet in a directory that is gone
+            forget_target()  # it would keep what it has not kept yet in a directory that is gone
 
     def _run_warm(self, run: _Run[_T], environment: Mapping[str, str], cache: Path, *, in_process: bool) -> _T:
         before = _identities(cache)
-        live_target.cache_clear()
+        forget_target()
         with _watched() as lookups:
             result = run(environment)
         # A miss would have written the entry again.
@@ -156,7 +156,7 @@ class CacheState:
             cache.mkdir(mode=0o700)
         area = cache.parent
         subprocess.run(["mount", "-o", "remount,ro", area], check=True, timeout=30)
-        live_target.cache_clear()
+        forget_target()
         with _watched() as lookups:
             result = run(environment)
         self._count(lookups)
@@ -170,7 +170,7 @@ class CacheState:
         if chooser.random() < 0.7:
             with suppress(OSError):
                 cache.mkdir(mode=0o700)
-        live_target.cache_clear()
+        forget_target()
         result = run(environment)
         assert not list(cache.glob(".new-*")), "a file that had no room was left behind"
         for name, content in read_entries(cache).items():
@@ -178,7 +178,7 @@ class CacheState:
         return result
 
     def _watch(self, run: _Run[_T], environment: Mapping[str, str], cache: Path, *, in_process: bool) -> _T:
-        live_target.cache_clear()
+        forget_target()
         with _watched() as lookups:
             result = run(environment)
         self._count(lookups)

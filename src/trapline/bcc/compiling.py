@@ -90,6 +90,7 @@ def compile_text(
     from trapline.engine.described import Described, compile_described
 
     infos = published.infos() if published else {}
+    target = machine.target
 
     if dump is not None:
         dump("source", source.text)
@@ -99,11 +100,11 @@ def compile_text(
         from trapline.frontends.bcc_c.compile import compile_c
         from trapline.frontends.bcc_c.result import COptions
 
-        result = compile_c(source, machine.target, COptions(cflags=tuple(cflags), externs=infos))
+        result = compile_c(source, target, COptions(cflags=tuple(cflags), externs=infos))
         for diagnostic in result.diagnostics:
             print(diagnostic.render(), file=sys.stderr)
-        machine.target.keep()  # made to look up the text's types, so that keeping it costs little more
-        machine.target.release_types()  # before LLVM needs memory
+        target.keep()  # made to look up the text's types, so that keeping it costs little more
+        target.release_types()  # before LLVM needs memory
         return Described(
             result.module, encode_descriptions(result.tables, result.programs), keep=not result.diagnostics
         )
@@ -116,7 +117,7 @@ def compile_text(
     kept = not infos and not depends_on_files(source.text, cflags)
     key = "\0".join((source.name, source.text, *cflags)) if kept else ""
     try:
-        object_, description = compile_described(frontend, machine.target, key=key, externs=externs, dump=dump)
+        object_, description = compile_described(frontend, target, key=key, externs=externs, dump=dump)
     except SourceError as error:
         raise report_failure(source, error) from error
     return CompiledText(object_, *decode_descriptions(description))

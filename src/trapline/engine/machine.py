@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """The running kernel as an embedding program sees it; everything is read once, when it is first asked for."""
+    """The running kernel as an embedding program sees it; what is asked for is read once, until modules change."""
 
-    @cached_property
+    @property
     def target(self) -> LiveTarget:
         """The kernel as a compiler sees it."""
         from trapline.engine.host import live_target

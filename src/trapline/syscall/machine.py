@@ -163,6 +163,15 @@ def _module_instance(name: str) -> int:
         return 0
 
 
+def module_instances() -> frozenset[tuple[str, int]]:
+    """Return the name and `Module.instance` of all modules, built-in ones too: another set when one comes or goes."""
+    try:
+        with os.scandir("/sys/module") as modules:
+            return frozenset((module.name, module.inode()) for module in modules)
+    except OSError:
+        return frozenset()
+
+
 def loaded_modules() -> list[Module]:
     """Return the loaded kernel modules."""
     modules = []
