@@ -44,8 +44,8 @@ _GROWTH = """
 
 ![](growth.svg)
 
-The last column tells how the cost on top of the smallest size's grows between the last two: as size to this power, so 1
-is linear. The dotted lines in the picture rise as linear growth does.
+The last column tells how the cost on top of the least grows between the last two sizes: as size to this power, so 1 is
+linear. The dotted lines in the picture rise as linear growth does.
 """
 _LIMITS = """
 The figures:

@@ -99,18 +99,19 @@ class Growth:
     curves: dict[str, tuple[float, ...]]
 
     def exponent(self, curve: str) -> float:
-        """Return k when what comes on top of the smallest size's cost grows as size ** k does, from the last but one.
+        """Return k when what comes on top of the least cost grows as size ** k does, from the last but one.
 
         1 is linear, less is better; it takes three sizes.
         """
         x, y = self.sizes, self.curves[curve]
         if len(x) < 3:
             return math.nan
-        before, last = y[-2] - y[0], y[-1] - y[0]
+        fixed = min(y)  # mostly the smallest size's, whose runs may be disturbed as all others
+        before, last = y[-2] - fixed, y[-1] - fixed
         if last <= 0:
             return 0.0  # it does not grow
         # What is lost in the fixed cost's noise counts as that: a hundredth of it.
-        before = max(before, 0.01 * y[0])
+        before = max(before, 0.01 * fixed)
         return math.log(last / before) / math.log((x[-1] - x[0]) / (x[-2] - x[0]))
 
     def line(self) -> str:

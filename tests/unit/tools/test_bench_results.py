@@ -41,6 +41,7 @@ def test_growth_is_told_as_a_power() -> None:
     assert exponent(5, 5.9, 14.9) == pytest.approx(1)
     assert exponent(0.01, 1, 100) > 1.9
     assert exponent(5, 5, 5) == 0
+    assert exponent(5.4, 5, 14) == exponent(5, 5, 14)  # a disturbed run of the smallest size
     assert math.isnan(Growth("g", "n", "s", (1, 2), {"c": (1, 2)}).exponent("c"))
 
 
