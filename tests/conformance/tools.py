@@ -22,7 +22,6 @@ from tests.harness.features import PEERS
 from tests.harness.limits import scaled
 from tests.harness.peers import run_peer
 
-
 PACKAGES = {"0.17": PEERS.parent / "tools", "0.27": PEERS / "usr/sbin"}
 _WORKLOAD = Path(__file__).with_name("tool_workload.py")
 _CLOCK = r"\d\d:\d\d:\d\d"
