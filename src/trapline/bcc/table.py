@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trapline.abi.bpf import MAP_TYPES
 from trapline.bcc.ctypes_types import CType, build_ctype, build_event_ctype
+from trapline.bcc.histogram import LINEAR_SLOTS, LOG2_SLOTS, STARS, build_json_hist
 from trapline.bcc.perf import CounterOpener, PerfBuffers, PerfEventArray, RingOpener
 from trapline.bcc.ring import RingBuf, RingBuffers
 from trapline.bcc.table_base import TableBase
@@ -58,7 +59,15 @@ __all__ = [
     "TableBase",
     "TableMaker",
     "XskMap",
+    "get_json_hist",
+    "linear_index_max",
+    "log2_index_max",
+    "stars_max",
 ]
+
+# BCC's names of what scripts with histograms of their own import.
+stars_max, log2_index_max, linear_index_max = STARS, LOG2_SLOTS, LINEAR_SLOTS
+get_json_hist = build_json_hist
 
 _KINDS: dict[str, type[TableBase]] = {
     "HASH": HashTable,

@@ -69,6 +69,8 @@ def test_names_of_map_types():
     from trapline.bcc import table
 
     assert table.BPF_MAP_TYPE_HASH == 1
+    assert (table.stars_max, table.log2_index_max, table.linear_index_max) == (40, 65, 1025)
+    assert table.get_json_hist([0, 0, 3], "usecs", ("disk", "sda"))["data"][1]["count"] == 3
     assert table.get_table_type_name(table.BPF_MAP_TYPE_RINGBUF) == "RINGBUF"
     assert table.get_table_type_name(999) == "<unknown>"
     with pytest.raises(AttributeError):
