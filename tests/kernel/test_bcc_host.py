@@ -64,6 +64,33 @@ def test_functions_at_one_place_run_all():
         assert [leaf.value for leaf in b["counts"].values()] == counts
 
 
+_PERF_EVENTS = """
+import os
+from pathlib import Path
+from trapline.bcc import Perf, PerfType
+from trapline.bcc.utils import get_online_cpus
+
+Perf.perf_event_open(1, ptype=PerfType.SOFTWARE, freq=10)
+attr = Perf.perf_event_attr()
+attr.type, attr.config, attr.sample_period = PerfType.SOFTWARE, 3, 1000
+Perf.perf_custom_event_open(attr, os.getpid())
+Perf.perf_event_open(int(Path("/sys/kernel/tracing/events/sched/sched_switch/id").read_text()))
+links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+print(sum("perf_event" in str(path.readlink()) for path in links) / len(get_online_cpus()))
+try:
+    Perf.perf_event_open(1 << 40, ptype=77)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_perf_events_of_their_own():
+    done = subprocess.run([sys.executable, "-c", _PERF_EVENTS], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    opened, refused = done.stdout.splitlines()
+    assert opened == "3.0" and "cannot open perf event" in refused
+
+
 def test_lookup_update_delete():
     text = """
     BPF_HASH(seen, u32, u64);

@@ -5,6 +5,12 @@ from __future__ import annotations
 import ctypes as ct
 
 from trapline.bcc.constants import PerfEventSampleFormat, PerfHWConfig, PerfSWConfig, PerfType
+from trapline.bcc.utils import get_online_cpus
+from trapline.engine.machine import machine
+from trapline.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trapline.syscall.fd import Fd
 
 
 class _SamplePeriod(ct.Union):
@@ -79,6 +85,41 @@ class Perf:
 
     PERF_TYPE_HARDWARE = PerfType.HARDWARE
     PERF_TYPE_SOFTWARE = PerfType.SOFTWARE
+    PERF_TYPE_TRACEPOINT = PerfType.TRACEPOINT
+    PERF_TYPE_HW_CACHE = PerfType.HW_CACHE
+    PERF_SAMPLE_RAW = PerfEventSampleFormat.RAW
+
+    @staticmethod
+    def perf_event_open(tpoint_id: int, pid: int = -1, ptype: int = PERF_TYPE_TRACEPOINT, freq: int = 0) -> None:
+        """Let a perf event count on every CPU until the process ends.
+
+        Args:
+            tpoint_id: a tracepoint's number, or the event's of another type.
+            pid: only in this process; -1 for all.
+            ptype: the event's type.
+            freq: samples a second; 0 for each event.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        attr = Perf.perf_event_attr(config=tpoint_id, type=ptype, sample_type=Perf.PERF_SAMPLE_RAW)
+        attr.freq = int(freq > 0)
+        attr.sample_period = freq if freq > 0 else 1
+        attr.wakeup_events = 9_999_999
+        Perf.perf_custom_event_open(attr, pid)
+
+    @staticmethod
+    def perf_custom_event_open(attr: Perf.perf_event_attr, pid: int = -1) -> None:
+        """Let the perf event of an attribute structure count on every CPU until the process ends.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        data = encode_attr(attr)
+        _open_events.extend([machine().open_event(data, pid, cpu) for cpu in get_online_cpus()])
+
+
+_open_events: list[Fd] = []  # until the process ends
 
 
 def encode_attr(attr: Perf.perf_event_attr) -> bytes:

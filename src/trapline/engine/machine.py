@@ -44,6 +44,22 @@ class Machine:
         attr = PerfEventAttr(type=type, config=config)
         return open_perf_event(attr, pid=pid, cpu=cpu, what=f"perf event {type}:{config} on CPU {cpu}")
 
+    def open_event(self, attr: bytes, pid: int, cpu: int) -> Fd:
+        """Open a perf event by its ``struct perf_event_attr`` and let it count, without anybody who reads its samples.
+
+        A tracepoint has none: a filter lets nothing pass.
+        """
+        from fcntl import ioctl
+
+        from trapline.abi.perf import PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_FILTER, PERF_TYPE_TRACEPOINT
+        from trapline.syscall.perf import open_perf_event
+
+        event = open_perf_event(attr, pid=pid, cpu=cpu)
+        if int.from_bytes(attr[:4], "little") == PERF_TYPE_TRACEPOINT:
+            ioctl(event.fileno(), PERF_EVENT_IOC_SET_FILTER, b"common_pid == -17\0")
+        ioctl(event.fileno(), PERF_EVENT_IOC_ENABLE, 0)
+        return event
+
     def trace_pipe_path(self) -> str:
         """Return the path of the kernel's trace pipe.
 
