@@ -47,6 +47,33 @@ TEXTS = {
             start.delete(&key);
             return 0;
         }""",
+    "a variable that may not have been set": """
+        #include <linux/skbuff.h>
+        #include <linux/ip.h>
+        #include <linux/ipv6.h>
+        struct seen { u8 state, hook; };
+        BPF_ARRAY(last, struct seen, 1);
+        int f(struct pt_regs *ctx, struct sk_buff *skb) {
+            struct seen seen = {};
+            u8 protocol;
+            if (skb->protocol == htons(ETH_P_IP)) {
+                struct iphdr *ip = (struct iphdr *)(skb->head + skb->network_header);
+                protocol = ip->protocol;
+            } else if (skb->protocol == htons(ETH_P_IPV6)) {
+                struct ipv6hdr *ip = (struct ipv6hdr *)(skb->head + skb->network_header);
+                protocol = ip->nexthdr;
+            }
+            if (protocol == 6) {
+                u8 flags = (skb->head + skb->transport_header)[13];
+                if (((flags & 1) + (flags & 4)) > 0)
+                    seen.state = 3;
+                else if ((flags & 2) > 0)
+                    seen.state = (flags & 16) > 0 ? 2 : 1;
+            }
+            u32 zero = 0;
+            last.update(&zero, &seen);
+            return 0;
+        }""",
     "sockets through the aliases of net/sock.h": """
         #include <net/sock.h>
         #include <net/inet_sock.h>

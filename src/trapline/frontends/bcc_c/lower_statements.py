@@ -41,6 +41,9 @@ def lower_declare(lo: Lowerer, node: tree.Declare) -> None:
                 frame.values.discard(variable)
             if variable.init is not None:
                 initialise(lo, address, variable.type, variable.init)
+            elif is_scalar(variable.type):
+                # Where no assignment reaches a use, compilers make code that the verifier does not take.
+                lo.b.fill(address, variable.type.size)
             elif isinstance(variable.type, CRecord) and has_padding(variable.type):
                 # It may become a map's key: bytes that no assignment reaches must not differ.
                 lo.b.fill(address, variable.type.size)
