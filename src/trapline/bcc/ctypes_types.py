@@ -244,7 +244,9 @@ def _parse(ctype: CType, tokens: list[str]) -> tuple[Any, list[str]]:
         kinds = {field[0]: field[1] for field in ctype._fields_}
         for name in names:
             member, tokens = _parse(kinds[name], tokens)
-            setattr(value, name, member.value if isinstance(member, ct.Array) and hasattr(member, "value") else member)
+            # A bit-field takes numbers only: of an object, ctypes copies more bytes than there are.
+            plain = isinstance(member, ct._SimpleCData) or (isinstance(member, ct.Array) and hasattr(member, "value"))
+            setattr(value, name, member.value if plain else member)
         return value, _expect(tokens, "}")
     if issubclass(ctype, ct.Array):
         if issubclass(ctype._type_, ct.c_char):
