@@ -91,6 +91,35 @@ def test_perf_events_of_their_own():
     assert opened == "3.0" and "cannot open perf event" in refused
 
 
+@pytest.mark.parametrize(
+    ("format", "argument"),
+    [
+        *((spelling, "1") for spelling in ("%d%%", "%5u", "%-8lx|", "%+lld", "%08llX", "%i", "%c", "%px", "%p\\t%%")),
+        *((spelling, "args") for spelling in ("%pK", "%ps", "%pS", "%pB", "%pks", "%s")),
+        *((spelling, "&address") for spelling in ("%pi4", "%pI6")),
+        *((spelling, "1") for spelling in ("%f", "%0.2f", "%hd", "%#x", "%o", "%zu", "%pQ", "%pd", "%.3s", "100%")),
+        ("\\033[31mred %d", "1"),
+    ],
+)
+def test_the_kernel_prints_what_no_warning_is_about(format, argument, capfd):
+    text = f"""
+    BPF_ARRAY(results, int, 1);
+    TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
+    {{
+        u64 address[2] = {{}};
+        if (bpf_get_current_pid_tgid() >> 32 != {os.getpid()})
+            return 0;
+        int zero = 0, result = bpf_trace_printk("{format}", {argument});
+        results.update(&zero, &result);
+        return 0;
+    }}
+    """
+    with BPF(text=text) as b:
+        os.getuid()
+        result = b["results"][0].value
+    assert result != 0 and (result < 0) == ("WARNING" in capfd.readouterr().err)
+
+
 def test_lookup_update_delete():
     text = """
     BPF_HASH(seen, u32, u64);

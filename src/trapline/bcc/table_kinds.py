@@ -72,7 +72,7 @@ class ProgArray(ArrayBase):
     """``BPF_PROG_ARRAY``: programs to tail-call; takes functions and file descriptors."""
 
     def __setitem__(self, key: Any, leaf: Any) -> None:
-        super().__setitem__(key, self.Leaf(getattr(leaf, "fd", leaf)))
+        super().__setitem__(key, self.Leaf(getattr(leaf, "fd", getattr(leaf, "value", leaf))))
 
 
 class CgroupArray(ArrayBase):

@@ -113,3 +113,13 @@ def test_text_forms_round_trip():
 def test_bad_text_is_refused(text):
     with pytest.raises(BccError):
         parse_value(build_ctype(KEY) if text != b"0x1 0x2" else ct.c_uint, text)
+
+
+def test_bit_fields_come_back_from_text():
+    class Bits(ct.Structure):
+        _fields_ = [("low", ct.c_ulonglong, 36), ("high", ct.c_ulonglong, 28)]
+
+    text = format_value(Bits(4, 1))
+    assert text == b"{ 0x4 0x1 }"
+    back = parse_value(Bits, text)
+    assert (back.low, back.high) == (4, 1)

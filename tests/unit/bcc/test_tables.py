@@ -1,10 +1,11 @@
 import ctypes as ct
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.bcc.fakes import FakeMap, u32, u64
 
 from trapline.bcc.failures import BccError
-from trapline.bcc.table import Array, HashTable, PerCpuArray, PerCpuHash, QueueStack, StackTrace
+from trapline.bcc.table import Array, HashTable, PerCpuArray, PerCpuHash, ProgArray, QueueStack, StackTrace
 from trapline.bcc.utils import get_possible_cpus
 
 
@@ -48,6 +49,13 @@ def test_items_skips_what_disappears(table):
         found.append((key.value, value.value))
         table.handle.elements.pop(u32(2), None)
     assert found == [(1, 1)]
+
+
+def test_a_program_array_takes_functions_and_descriptors():
+    table = ProgArray(FakeMap(), ct.c_int, ct.c_int, "programs")
+    for index, leaf in enumerate((7, ct.c_int(7), SimpleNamespace(fd=7))):
+        table[index] = leaf
+        assert table.handle.elements[u32(index)] == u32(7)
 
 
 def test_clear_and_zero(table):

@@ -9,6 +9,7 @@ from trapline.clang.ctype import CArray, CInt, CPointer, CRecord, CType, CVoid
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.lower_packets import PACKET_FUNCTIONS
 from trapline.frontends.bcc_c.lowerer import Frame, Lowerer, ir_type, is_scalar
+from trapline.frontends.bcc_c.printk_format import complaint
 from trapline.ir import function as f
 from trapline.ir.types import I8, I32, I64, Int, Ptr, Space
 
@@ -239,6 +240,10 @@ def _trace_printk(lo: Lowerer, expr: tree.CallFunction) -> f.Op:
     if isinstance(first, tree.StringLiteral):
         address = lo.local(len(first.data), "format")
         lo.store_bytes(address, first.data)
+        wrong = complaint(first.data.rstrip(b"\0"))
+        if wrong is not None:
+            message, hint = wrong
+            lo.unit.diagnostics.warning(message, lo.unit.source.span(*first.span) if first.span else None, hint)
     else:
         address = lo.place(first).address
         if rest and isinstance(rest[0], tree.IntLiteral) and rest[0].value == first.type.size:
