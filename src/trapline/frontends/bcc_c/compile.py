@@ -13,7 +13,13 @@ from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c.lower_programs import lower_program
 from trapline.frontends.bcc_c.lowerer import Unit
-from trapline.frontends.bcc_c.messages import diagnose, find_clashes, find_missing_types, warn_unknown_configs
+from trapline.frontends.bcc_c.messages import (
+    diagnose,
+    find_clashes,
+    find_missing_types,
+    one_for_each_table,
+    warn_unknown_configs,
+)
 from trapline.frontends.bcc_c.naming import describe_program
 from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
 from trapline.frontends.bcc_c.prelude.module_types import find_module_types
@@ -85,7 +91,7 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
         elif types is not None or (types := find_module_types(target, find_missing_types(messages))) is None:
             break
     reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
-    diagnostics = [diagnose(reader, d) for d in unit.diagnostics]
+    diagnostics = one_for_each_table(diagnose(reader, d) for d in unit.diagnostics)
     if any(d.severity.name == "ERROR" for d in diagnostics):
         raise ParseError([d for d in diagnostics if d.severity.name == "ERROR"])
     diagnostics += warn_unknown_configs(source, prelude.unknown_configs)

@@ -55,6 +55,46 @@ def diagnose(reader: Reader, diagnostic: Any) -> Diagnostic:
     return Diagnostic(message, span, severity, hints)
 
 
+# What the macros of tables take, as BCC's reference guide has it; in brackets, what may be left out.
+_TABLE_ARGUMENTS = {
+    "BPF_TABLE": '"kind", key type, leaf type, name, entries',
+    "BPF_HASH": "name, [key type, [leaf type, [entries]]]",
+    "BPF_LRU_HASH": "name, [key type, [leaf type, [entries]]]",
+    "BPF_PERCPU_HASH": "name, [key type, [leaf type, [entries]]]",
+    "BPF_LRU_PERCPU_HASH": "name, [key type, [leaf type, [entries]]]",
+    "BPF_ARRAY": "name, [leaf type, [entries]]",
+    "BPF_PERCPU_ARRAY": "name, [leaf type, [entries]]",
+    "BPF_HISTOGRAM": "name, [key type, [entries]]",
+    "BPF_LPM_TRIE": "name, [key type, [leaf type, [entries]]]",
+    "BPF_QUEUE": "name, type, entries",
+    "BPF_STACK": "name, type, entries",
+    "BPF_STACK_TRACE": "name, entries",
+    "BPF_PROG_ARRAY": "name, entries",
+    "BPF_PERF_OUTPUT": "name",
+    "BPF_RINGBUF_OUTPUT": "name, pages",
+}
+
+
+def one_for_each_table(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return the diagnostics without all but the first of a table's declaration, of which clang finds a dozen faults.
+
+    Each has a hint about what the table's macro takes.
+    """
+    result: list[Diagnostic] = []
+    seen: set[Span] = set()
+    for diagnostic in diagnostics:
+        span = diagnostic.span
+        macro = span.source.text[span.start : span.end] if span is not None else ""
+        arguments = _TABLE_ARGUMENTS.get(macro)
+        if span is None or arguments is None:
+            result.append(diagnostic)
+        elif span not in seen:
+            seen.add(span)
+            hints = diagnostic.hints or (f"write {macro}({arguments})",)
+            result.append(Diagnostic(diagnostic.message, span, diagnostic.severity, hints))
+    return result
+
+
 _CLASH = re.compile(r"redefinition of (?:enumerator )?'(\w+)'|redefinition .*\('(\w+)' vs|use of '(\w+)' with tag type")
 
 
