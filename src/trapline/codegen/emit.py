@@ -308,6 +308,11 @@ class FunctionEmitter:
         if isinstance(op.type, Ptr):
             self._aligns[op] = 8
 
+    def _load_packet(self, op: f.LoadPacket) -> None:
+        intrinsic = f"llvm.bpf.load.{_PACKET_WORDS[op.size]}"
+        self._declarations.need(intrinsic, f"declare i64 @{intrinsic}(ptr, i64)")
+        self._call(op, f"@{intrinsic}", [self._typed(op.context), self._typed(op.place)])
+
     def _kfunc(self, op: f.Kfunc) -> None:
         kinds = ", ".join("ptr" if isinstance(a.type, Ptr) else "i64" for a in op.arguments)
         linkage = "extern_weak " if op.weak else ""
@@ -468,6 +473,8 @@ def _type(type_: Type) -> str:
     return "ptr" if isinstance(type_, Ptr) else "void"
 
 
+_PACKET_WORDS = {1: "byte", 2: "half", 4: "word"}
+
 _HANDLERS: dict[type[f.Op], Callable[[FunctionEmitter, Any], None]] = {
     f.Const: FunctionEmitter._const,
     f.Local: FunctionEmitter._local,
@@ -479,6 +486,7 @@ _HANDLERS: dict[type[f.Op], Callable[[FunctionEmitter, Any], None]] = {
     f.Convert: FunctionEmitter._convert,
     f.Select: FunctionEmitter._select,
     f.Helper: FunctionEmitter._helper,
+    f.LoadPacket: FunctionEmitter._load_packet,
     f.Kfunc: FunctionEmitter._kfunc,
     f.Call: FunctionEmitter._call_subprogram,
     f.FunctionAddress: FunctionEmitter._function_address,

@@ -40,20 +40,21 @@ def compile_native_object(text: str, triple: str = "") -> bytes:
         return module.emit_object()
 
 
-def compile_bpf(text: str, cpu: str, dump: Callable[[str, str], None] | None = None) -> bytes:
+def compile_bpf(text: str, cpu: str, dump: Callable[[str, str], None] | None = None, *, unroll: bool = False) -> bytes:
     """Compile LLVM IR to a BPF object file (ELF).
 
     Args:
         text: the module, without data layout and triple.
         cpu: the BPF instruction set: ``v3`` (Linux 5.8) or ``v4`` (6.6).
         dump: called with ``codegen-opt`` and the optimised module.
+        unroll: write small loops of a known length out.
 
     Raises:
         SemanticError: a branch of the program is too long.
         TargetError: llvmlite is missing, or is another release.
     """
     with parse_module(f'target datalayout = "{DATA_LAYOUT}"\ntarget triple = "bpf"\n{text}', "bpf", cpu=cpu) as module:
-        module.optimise()
+        module.optimise(unroll=unroll)
         if dump is not None:
             dump("codegen-opt", str(module))
         if len(text) > _LARGE_TEXT and (distance := farthest_branch(module.emit_assembly())) > _BRANCH_LIMIT:

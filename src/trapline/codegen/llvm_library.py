@@ -138,16 +138,18 @@ class Module:
     def __str__(self) -> str:
         return _text("PrintModuleToString", self._module)
 
-    def optimise(self, level: int = 1) -> None:
+    def optimise(self, level: int = 1, *, unroll: bool = False) -> None:
         """Run the standard pipeline, without what makes code longer than the verifier likes.
 
         Args:
             level: as ``-O`` has it.  Of our BPF programs, 1 makes as few instructions as 2, in three quarters of the
                 time.
+            unroll: write small loops of a known length out.
         """
         calls = _functions()
         options = calls["CreatePipelineTuningOptions"]()
-        for name in ("LoopUnrolling", "LoopVectorization", "SLPVectorization", "LoopInterleaving"):
+        calls["PTOSetLoopUnrolling"](options, unroll)
+        for name in ("LoopVectorization", "SLPVectorization", "LoopInterleaving"):
             calls[f"PTOSet{name}"](options, False)
         builder = calls["CreatePassBuilder"](self._machine, options)
         passes = calls["buildPerModuleDefaultPipeline"](builder, level)

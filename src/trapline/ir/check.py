@@ -184,6 +184,11 @@ def _arguments(c: _Checker, op: f.Helper) -> None:
             c.fail(op, f"passes a value of type {argument.type}")
 
 
+def _load_packet(c: _Checker, op: f.LoadPacket) -> None:
+    if op.size not in (1, 2, 4) or op.type != I64 or op.place.type != I64 or not isinstance(op.context.type, Ptr):
+        c.fail(op, "is no read of a packet")
+
+
 def _call(c: _Checker, op: f.Call) -> None:
     callee = c.functions.get(op.name)
     if callee is None:
@@ -249,6 +254,7 @@ _RULES: dict[type[f.Op], Callable[[_Checker, Any], None]] = {
     f.Convert: _convert,
     f.Select: _select,
     f.Helper: _arguments,
+    f.LoadPacket: _load_packet,
     f.Kfunc: _arguments,
     f.Call: _call,
     f.FunctionAddress: _function_address,

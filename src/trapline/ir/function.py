@@ -144,6 +144,19 @@ class Helper(Op):
 
 
 @record(eq=False)
+class LoadPacket(Op):
+    """Read `size` bytes (1, 2 or 4) at `place` of the packet of `context`, as an i64 in the machine's order.
+
+    Classic BPF's instruction, which programs of sockets and of traffic control have: where the packet is too short, the
+    program ends and returns 0.
+    """
+
+    size: int
+    context: Op
+    place: Op
+
+
+@record(eq=False)
 class Kfunc(Op):
     """Call a kernel function that is exported to BPF programs."""
 

@@ -127,6 +127,7 @@ _FORMATTERS: dict[type[f.Op], Callable[[_Printer, Any], str]] = {
     f.Convert: lambda p, op: f"{op.operation} {p.value(op.value)}",
     f.Select: lambda p, op: f"select {p.values(tuple(op.operands()))}",
     f.Helper: lambda p, op: f"helper {op.name}({p.values(op.arguments)})",
+    f.LoadPacket: lambda p, op: f"load_packet {op.size} at {p.value(op.place)}",
     f.Kfunc: lambda p, op: f"kfunc {op.name}({p.values(op.arguments)})",
     f.Call: lambda p, op: f"call {op.name}({p.values(op.arguments)})",
     f.FunctionAddress: lambda p, op: f"function {op.name}",

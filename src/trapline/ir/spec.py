@@ -441,6 +441,7 @@ class ModuleSpec:
     files: tuple[FilesUsed, ...] = ()
     imports: tuple[tuple[str, str, int, int], ...] = ()  # see `trapline.source.Sources`
     report_reads: bool = False  # count the memory reads that fail (-k)
+    unroll: bool = False  # small loops of a known length are written out
 
 
 @record(frozen=True)

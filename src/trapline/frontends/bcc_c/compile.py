@@ -139,6 +139,7 @@ def _lower(
         programs=tuple(programs),
         maps=(*_maps(tables), *unit.statics.maps()),
         license=license_,
+        unroll=unit.unroll,
     )
     return CResult(module, tables, infos, (*diagnostics, *unit.diagnostics.items))
 

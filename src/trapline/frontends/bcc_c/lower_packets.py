@@ -1,8 +1,9 @@
 """Members of packet headers: read and written through the kernel, in the order of the network.
 
-``ip->hlen`` (4 bits at bit 4 of byte 14)   →   one byte by ``bpf_skb_load_bytes``, shifted and masked
+``ip->hlen`` (4 bits at bit 4 of byte 14)   →   one byte by classic BPF's instruction, shifted and masked
 
-Where a packet is too short, the program ends and returns 0, as the instructions of classic BPF do.
+Where a packet is too short, the program ends and returns 0: that instruction does it by itself, which leaves the code
+straight, so that loops over a packet's bytes can be written out.  Scripts index arrays in them.
 """
 
 from __future__ import annotations
@@ -68,16 +69,16 @@ def _load_word(lo: Lowerer, place: f.Op, size: int) -> f.Op:
     """Read up to 8 bytes of the packet as a number."""
     if size > 8:
         raise lo.unsupported("a member of a packet header crosses 8 bytes", None)
-    buffer = lo.local(8, "packet")
-    _check(lo, lo.b.helper("skb_load_bytes", lo.b.context, place, buffer, lo.b.i64(size)))
-    if size in (2, 4, 8):
-        type_ = Int(size * 8)
-        return lo.b.resize(lo.b.emit(f.Convert(type_, "bswap", lo.b.load(type_, buffer))), I64, signed=False)
-    word: f.Op = lo.b.i64(0)
-    for index in range(size):
-        byte = lo.b.resize(lo.b.load(I8, lo.b.offset(buffer, index)), I64, signed=False)
-        word = lo.b.binary("or", lo.b.binary("shl", word, lo.b.i64(8)), byte)
-    return word
+    lo.unit.unroll = True
+    word: f.Op | None = None
+    done = 0
+    while done < size:
+        part = next(part for part in (4, 2, 1) if part <= size - done)
+        read = lo.b.emit(f.LoadPacket(I64, part, lo.b.context, lo.b.binary("add", place, lo.b.i64(done))))
+        above = lo.b.binary("shl", word, lo.b.i64(8 * part)) if word is not None else None
+        word = read if above is None else lo.b.binary("or", above, read)
+        done += part
+    return word or lo.b.i64(0)
 
 
 def _check(lo: Lowerer, result: f.Op) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trapline.clang.ctype import CInt, CRecord, CVoid, has_padding, promote
+from trapline.clang.ctype import CArray, CInt, CRecord, CType, CVoid, has_padding, promote
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.lower_expressions import branch
 from trapline.frontends.bcc_c.lower_initialisers import initialise
@@ -41,12 +41,25 @@ def lower_declare(lo: Lowerer, node: tree.Declare) -> None:
                 frame.values.discard(variable)
             if variable.init is not None:
                 initialise(lo, address, variable.type, variable.init)
-            elif is_scalar(variable.type):
+            elif is_scalar(variable.type) or _is_small_row(variable.type):
                 # Where no assignment reaches a use, compilers make code that the verifier does not take.
                 lo.b.fill(address, variable.type.size)
             elif isinstance(variable.type, CRecord) and has_padding(variable.type):
                 # It may become a map's key: bytes that no assignment reaches must not differ.
                 lo.b.fill(address, variable.type.size)
+
+
+_SMALL = 64
+
+
+def _is_small_row(type_: CType) -> bool:
+    """Whether it is an array of a few numbers; one of bytes is rather a buffer, which something fills."""
+    return (
+        isinstance(type_, CArray)
+        and isinstance(type_.element, CInt)
+        and type_.element.size > 1
+        and type_.size <= _SMALL
+    )
 
 
 def lower_if(lo: Lowerer, node: tree.If) -> None:

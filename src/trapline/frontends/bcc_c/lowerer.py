@@ -30,7 +30,8 @@ INFER = Ptr(Space.INFER)
 class Unit:
     """What all programs of a text share.
 
-    `events` collects the type that each table sends, `find_function` reads a function that nothing called yet.
+    `events` collects the type that each table sends, `find_function` reads a function that nothing called yet; `unroll`
+    is set for loops that the verifier cannot follow.
     """
 
     source: Source
@@ -40,6 +41,7 @@ class Unit:
     find_function: Callable[[str], tree.FunctionTree | None]
     events: dict[str, CType] = field(default_factory=dict)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    unroll: bool = False
 
 
 @record(frozen=True)

@@ -16,8 +16,15 @@ SKB = "struct __sk_buff { u32 len, mark, data, data_end; };\n"
 
 
 def helpers(text: str) -> list[str]:
+    """Return the helpers that a text calls, and ``load N`` for its reads of N bytes of a packet."""
     module = run(compile_text(text).module)
-    return [op.name for program in module.programs for op in program.function.ops() if isinstance(op, f.Helper)]
+    found = []
+    for op in (op for program in module.programs for op in program.function.ops()):
+        if isinstance(op, f.Helper):
+            found.append(op.name)
+        elif isinstance(op, f.LoadPacket):
+            found.append(f"load {op.size}")
+    return found
 
 
 def test_packets_are_read_directly() -> None:
@@ -58,13 +65,13 @@ int f(struct __sk_buff *skb) {
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("return ip->hlen;", ["skb_load_bytes"]),
-        ("return ethernet->src == 0 && ip->dst;", ["skb_load_bytes", "skb_load_bytes"]),
-        ("return incr_cksum_l3(&ip->hchecksum, ip->src, 1u);", ["skb_load_bytes", "l3_csum_replace"]),
+        ("return ip->hlen;", ["load 1"]),
+        ("return ethernet->src == 0 && ip->dst;", ["load 4", "load 2", "load 4"]),
+        ("return incr_cksum_l3(&ip->hchecksum, ip->src, 1u);", ["load 4", "l3_csum_replace"]),
         ("return incr_cksum_l4(&ip->hchecksum, 1, (u16)2, 1);", ["l4_csum_replace"]),
         ("ip->ttl = 3; return 0;", ["skb_store_bytes"]),
-        ("ip->hlen = 3; return 0;", ["skb_load_bytes", "skb_store_bytes"]),
-        ("return load_half(skb, (u64)cursor) + bpf_dext_pkt(skb, 3, 2, 5);", ["skb_load_bytes", "skb_load_bytes"]),
+        ("ip->hlen = 3; return 0;", ["load 1", "skb_store_bytes"]),
+        ("return load_half(skb, (u64)cursor) + bpf_dext_pkt(skb, 3, 2, 5);", ["load 2", "load 1"]),
     ],
 )
 def test_headers_are_read_through_the_kernel(body: str, expected: list[str]) -> None:
@@ -74,7 +81,7 @@ def test_headers_are_read_through_the_kernel(body: str, expected: list[str]) -> 
 def test_headers_of_a_script() -> None:
     text = SKB + "struct mine_t { u32 a : 4, b : 12; u16 c; } BPF_PACKET_HEADER;\n"
     text += "int f(struct __sk_buff *skb) { struct mine_t *p = 0; return p->b + p->c; }"
-    assert helpers(text) == ["skb_load_bytes", "skb_load_bytes"]
+    assert helpers(text) == ["load 2", "load 2"]
 
 
 def test_bits_must_be_constants() -> None:
