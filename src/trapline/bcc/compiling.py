@@ -100,7 +100,8 @@ def compile_text(
         from trapline.frontends.bcc_c.compile import compile_c
         from trapline.frontends.bcc_c.result import COptions
 
-        result = compile_c(source, target, COptions(cflags=tuple(cflags), externs=infos))
+        folder = "" if source.name == TEXT_NAME else os.path.dirname(os.path.abspath(source.name))
+        result = compile_c(source, target, COptions(cflags=tuple(cflags), externs=infos, folder=folder))
         for diagnostic in result.diagnostics:
             print(diagnostic.render(), file=sys.stderr)
         target.keep()  # made to look up the text's types, so that keeping it costs little more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from trapline.clang.libclang import ROOT, TranslationUnit, load_cindex
 from trapline.records import record
@@ -64,6 +64,31 @@ def is_kernel_header(name: str) -> bool:
 def included_names(text: str) -> list[tuple[str, bool]]:
     """Return the names that a text includes, and whether each is quoted."""
     return [(match[2], match[1] == '"') for match in _DIRECTIVE.finditer(text)]
+
+
+def read_headers(
+    text: str, quoted: Sequence[str], folders: Sequence[str], is_known: Callable[[str], bool]
+) -> list[str]:
+    """Return the texts of the headers that a text includes and that are files, and of those that they include.
+
+    Args:
+        text: the text.
+        quoted: folders for ``#include "name"`` only; a header's own folder comes before them.
+        folders: folders for all.
+        is_known: whether a name stands for something else than a file.
+    """
+    found: dict[str, str] = {}
+    pending = [(text, tuple(quoted))]
+    while pending:
+        text, beside = pending.pop()
+        for name, is_quoted in included_names(text):
+            places = (*(beside if is_quoted else ()), *folders)
+            candidates = (os.path.abspath(os.path.join(folder, name)) for folder in places)
+            path = next((path for path in candidates if os.path.isfile(path)), None)
+            if path is not None and path not in found and not is_known(name):
+                found[path] = read_text(path)
+                pending.append((found[path], (os.path.dirname(path), *quoted)))
+    return list(found.values())
 
 
 def dependencies(unit: TranslationUnit, text: str, headers: Headers) -> tuple[str, ...]:

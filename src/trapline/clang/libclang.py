@@ -119,6 +119,11 @@ class Api:
         """Whether a ``MACRO_DEFINITION`` is one with parameters."""
         return bool(self._function_like(macro))
 
+    def in_script(self, cursor: Cursor) -> bool:
+        """Whether the cursor stands in the script or in a header that is a file, be it through a macro."""
+        file = cursor.location.file
+        return file is not None and (file.name == MAIN or not file.name.startswith(ROOT))
+
     def in_main_file(self, cursor: Cursor) -> bool:
         """Whether the cursor stands in the script itself (not in the prelude or an include), be it through a macro."""
         location = cursor.location

@@ -9,6 +9,7 @@ from tests.unit.frontends.bcc_c.fixture import FixtureTarget
 
 from trapline.bcc.compiling import CompiledText, compile_text, depends_on_files
 from trapline.bcc.descriptions import decode_descriptions, encode_descriptions
+from trapline.bcc.failures import CompileError
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c import compile as front_end
 from trapline.source import Source
@@ -112,3 +113,29 @@ def test_a_text_with_files_of_its_own_is_not_kept(text: str, cflags: tuple[str, 
 def test_descriptions_come_back_as_they_were() -> None:
     compiled = compile_for(Target())
     assert decode_descriptions(encode_descriptions(compiled.tables, compiled.programs)) == compiled[1:]
+
+
+def test_headers_of_a_script_may_use_the_kernels_types(tmp_path: Path) -> None:
+    folder = tmp_path / "tool"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "parts" / "deeper.h").write_text("#define LIMIT 7\nextern int somewhere;\n")
+    (folder / "own.h").write_text(
+        '#pragma once\n#include <linux/sched.h>\n#include "parts/deeper.h"\n'
+        "BPF_HASH(seen, u32, u64);\n"
+        "static int pid_of(struct task_struct *task) { return task->pid < LIMIT ? LIMIT : task->pid; }\n"
+        "int not_a_program(void *ctx) { return 0; }\n"
+    )
+    path = folder / "tool.c"
+    path.write_text(
+        '#include "own.h"\nint f(struct pt_regs *ctx, struct task_struct *task) {'
+        " u32 pid = pid_of(task); seen.increment(pid); return 0; }"
+    )
+    machine: Any = SimpleNamespace(target=Target())
+    compiled = compile_text(Source(str(path), path.read_text()), machine)
+    assert list(compiled.tables) == ["seen"] and list(compiled.programs) == ["f"]
+    elsewhere = tmp_path / "elsewhere.c"
+    elsewhere.write_text(path.read_text())
+    with pytest.raises(CompileError):
+        compile_text(Source(str(elsewhere), elsewhere.read_text()), machine)
+    for flags in ([f"-I{folder}"], ["-I", str(folder)]):
+        assert compile_text(Source(str(elsewhere), elsewhere.read_text()), machine, flags).programs.keys() == {"f"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trapline.btf import Btf
 from trapline.clang.ctype import CPointer, CRecord
+from trapline.clang.includes import read_headers
 from trapline.clang.libclang import Api, drop_clang, parse_text
 from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
@@ -26,7 +28,7 @@ from trapline.frontends.bcc_c.prelude.module_types import find_module_types
 from trapline.frontends.bcc_c.read_declarations import Declarations, read_declarations
 from trapline.frontends.bcc_c.reading import MAX_DEPTH, Reader
 from trapline.frontends.bcc_c.result import COptions, CResult, TableInfo
-from trapline.frontends.bcc_c.scan import scan_text
+from trapline.frontends.bcc_c.scan import is_virtual_include, scan_text
 from trapline.frontends.bcc_c.statics import Statics
 from trapline.frontends.bcc_c.tables import describe, map_spec
 from trapline.frontends.bcc_c.tree import FunctionTree
@@ -76,8 +78,11 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     options = options or COptions()
     defines = [f"-D{name}={text}" for name, text in options.defines.items()]
     flags = [*options.cflags, *defines]
-    scan = scan_text(_defines_as_text(flags) + source.text)
-    arguments = [f"--target={_TRIPLES.get(target.arch.name, _TRIPLES['x86_64'])}", *_DIALECT, *flags]
+    beside = [options.folder] if options.folder else []
+    headers = read_headers(source.text, beside, _folders(flags), is_virtual_include)
+    scan = scan_text("\n".join((_defines_as_text(flags), *headers, source.text)))
+    quoted = [argument for folder in beside for argument in ("-iquote", folder)]
+    arguments = [f"--target={_TRIPLES.get(target.arch.name, _TRIPLES['x86_64'])}", *_DIALECT, *quoted, *flags]
     includes = dict.fromkeys(scan.includes, "")
     clashes: frozenset[str] = frozenset()
     types: Btf | None = None
@@ -166,6 +171,12 @@ def _maps(tables: dict[str, TableInfo]) -> list[MapSpec]:
         inner = tables.get(table.inner)
         result.append(map_spec(table, map_spec(inner) if inner is not None else None))
     return result
+
+
+def _folders(flags: list[str]) -> list[str]:
+    """Return the folders of ``-I`` options, in one word or two."""
+    folders = [flag[2:] for flag in flags if flag.startswith("-I") and len(flag) > 2]
+    return folders + [folder for flag, folder in itertools.pairwise(flags) if flag in ("-I", "-iquote", "-isystem")]
 
 
 def _defines_as_text(flags: list[str]) -> str:

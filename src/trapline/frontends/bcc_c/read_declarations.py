@@ -15,7 +15,7 @@ from trapline.records import field, record
 
 @record
 class Declarations:
-    """What a text declares; `programs` are its externally visible functions with a body, in order."""
+    """What a text declares, its own headers included; `programs` are its externally visible functions with a body."""
 
     tables: dict[str, TableInfo] = field(default_factory=dict)
     programs: list[tree.FunctionTree] = field(default_factory=list)
@@ -32,7 +32,7 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
     definitions: dict[str, Cursor] = {}
     programs: list[Cursor] = []
     for cursor in root.get_children():
-        if not reader.api.in_main_file(cursor):
+        if not reader.api.in_script(cursor):
             continue
         kind = cursor.kind.name
         if kind == "VAR_DECL":
@@ -40,12 +40,13 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
                 table = read_table(reader, cursor, externs)
                 result.tables[table.name] = table
                 reader.tables.add(table.name)
-            else:
+            elif reader.api.in_main_file(cursor) or cursor.storage_class.name != "EXTERN":
                 read_variable(reader, cursor, at_file_scope=True)
         elif kind == "FUNCTION_DECL" and cursor.is_definition():
             definitions[cursor.spelling] = cursor
             # ``inline`` without ``static`` or ``extern`` makes no externally visible definition (C11 6.7.4).
-            if cursor.storage_class.name != "STATIC" and not reader.api.is_inline(cursor):
+            is_visible = cursor.storage_class.name != "STATIC" and not reader.api.is_inline(cursor)
+            if is_visible and reader.api.in_main_file(cursor):
                 programs.append(cursor)
     reader.read_function = lambda cursor: _read_function(reader, cursor)
 

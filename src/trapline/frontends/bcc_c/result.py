@@ -197,8 +197,10 @@ class COptions:
         cflags: ``-D``, ``-U``, ``-I``, ``-include`` and ``-W`` options, as BCC's ``cflags=``.
         defines: macros to define, name to replacement text.
         externs: tables of earlier texts that ``BPF_TABLE("extern", …)`` may name.
+        folder: where the text's file is, and headers that it includes by quotes; empty for a text without a file.
     """
 
     cflags: tuple[str, ...] = ()
     defines: dict[str, str] = field(default_factory=dict)
     externs: dict[str, TableInfo] = field(default_factory=dict)
+    folder: str = ""
