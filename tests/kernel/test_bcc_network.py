@@ -97,6 +97,35 @@ def test_xdp_drops_packets() -> None:
         assert arrives(receiving, port)
 
 
+def test_programs_are_run_on_a_packet() -> None:
+    text = r"""
+    int swap(struct xdp_md *ctx)
+    {
+        u8 *data = (void *)(long)ctx->data;
+        if ((void *)(data + 14) > (void *)(long)ctx->data_end || data[12] != 8)
+            return XDP_DROP;
+        u8 first = data[0];
+        data[0] = data[6];
+        data[6] = first;
+        return XDP_TX;
+    }"""
+    from trapline.bcc.libbcc import bpf_test_run_opts, lib
+
+    packet = bytes(range(12)) + b"\x08\0" + bytes(50)
+    with BPF(text=text) as b:
+        fn = b.load_func("swap", BPF.XDP)
+        given, made = ct.create_string_buffer(packet, len(packet)), ct.create_string_buffer(200)
+        size, result, duration = ct.c_uint32(), ct.c_uint32(), ct.c_uint32()
+        outcome = (ct.byref(size), ct.byref(result), ct.byref(duration))
+        assert lib.bpf_prog_test_run(fn.fd, 1, ct.byref(given), len(packet), ct.byref(made), *outcome) == 0
+        assert (result.value, size.value) == (BPF.XDP_TX, len(packet))
+        assert made.raw[: len(packet)] == b"\x06" + packet[1:6] + b"\0" + packet[7:]
+        dropped = ct.create_string_buffer(bytes(64), 64)
+        opts = bpf_test_run_opts(data_in=ct.addressof(dropped), data_size_in=64, repeat=3)
+        assert lib.bpf_prog_test_run_opts(fn.fd, ct.byref(opts)) == 0 and opts.retval == BPF.XDP_DROP
+        assert lib.bpf_prog_test_run(-1, 1, given, len(packet), None, None, None, None) < 0
+
+
 def test_xdp_of_others() -> None:
     from trapline.syscall.netlink import set_xdp_program
 

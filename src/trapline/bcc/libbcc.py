@@ -36,6 +36,28 @@ class bcc_symbol_option(ct.Structure):
     ]
 
 
+class bpf_test_run_opts(ct.Structure):
+    """What a program is run on, and what came of it."""
+
+    _fields_ = [
+        ("sz", ct.c_size_t),
+        ("data_in", ct.c_void_p),
+        ("data_out", ct.c_void_p),
+        ("data_size_in", ct.c_uint32),
+        ("data_size_out", ct.c_uint32),
+        ("ctx_in", ct.c_void_p),
+        ("ctx_out", ct.c_void_p),
+        ("ctx_size_in", ct.c_uint32),
+        ("ctx_size_out", ct.c_uint32),
+        ("retval", ct.c_uint32),
+        ("repeat", ct.c_int),
+        ("duration", ct.c_uint32),
+        ("flags", ct.c_uint32),
+        ("cpu", ct.c_uint32),
+        ("batch_size", ct.c_uint32),
+    ]
+
+
 class Library:
     """Stands for the shared library: functions return 0 or what is asked for, and a negative number for a failure."""
 
@@ -53,6 +75,44 @@ class Library:
     def bpf_prog_detach2(self, prog_fd: int, target_fd: int, attach_type: int) -> int:
         """Undo `bpf_prog_attach`."""
         return _result(lambda: network.detach_from_object(prog_fd, target_fd, attach_type))
+
+    def bpf_prog_test_run(
+        self,
+        prog_fd: int,
+        repeat: int,
+        data: Any,
+        size: int,
+        data_out: Any,
+        size_out: Any,
+        retval: Any,
+        duration: Any,
+    ) -> int:
+        """Run a program on a packet.
+
+        Args:
+            prog_fd: the program.
+            repeat: how often.
+            data, size: the packet.
+            data_out: room for what the program made of it, or ``None``.
+            size_out, retval, duration: references to what gets its size, the program's result, and the time that it
+                took on the average, in nanoseconds; or ``None``.
+        """
+        opts = bpf_test_run_opts(data_in=_address(data), data_size_in=size, data_out=_address(data_out), repeat=repeat)
+        result = self.bpf_prog_test_run_opts(prog_fd, ct.byref(opts))
+        for reference, value in ((size_out, opts.data_size_out), (retval, opts.retval), (duration, opts.duration)):
+            if reference is not None:
+                ct.cast(reference, ct.POINTER(ct.c_uint32))[0] = value
+        return result
+
+    def bpf_prog_test_run_opts(self, prog_fd: int, opts: Any) -> int:
+        """Run a program as a `bpf_test_run_opts` says, which `opts` refers to."""
+        found = ct.cast(opts, ct.POINTER(bpf_test_run_opts)).contents
+        names = [field[0] for field in bpf_test_run_opts._fields_[1:]]
+        arguments = {name: getattr(found, name) or 0 for name in names}
+        result = network.test_run(prog_fd, arguments)
+        for name, value in arguments.items():
+            setattr(found, name, value)
+        return result
 
     def bcc_resolve_symname(self, module: Name, symname: Name, addr: int, pid: int, option: Any, sym: Any) -> int:
         """Find a symbol of a program or library; -1 if there is none.
@@ -82,6 +142,10 @@ class Library:
         raise NotOfferedError(
             f"there is no libbcc, and so no {name}()", hint="use the methods of BPF and of its tables instead"
         )
+
+
+def _address(data: Any) -> int:
+    return 0 if data is None else ct.cast(data, ct.c_void_p).value or 0
 
 
 def _result(call: Callable[[], None]) -> int:

@@ -129,5 +129,10 @@ def detach_from_object(prog_fd: int, target_fd: int, attach_type: int) -> None:
         raise AttachError(f"cannot detach {_spell(attach_type)}: {os.strerror(-result)}", errno=-result)
 
 
+def test_run(prog_fd: int, arguments: dict[str, int]) -> int:
+    """Run a program on a packet, or what its type takes; see `trapline.syscall.bpf.run_program_in_place`."""
+    return bpf.run_program_in_place(prog_fd, arguments)
+
+
 def _spell(attach_type: int) -> str:
     return next((name for name, number in ATTACH_TYPES.items() if number == attach_type), str(attach_type))

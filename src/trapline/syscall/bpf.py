@@ -273,6 +273,41 @@ def run_program(prog_fd: int, context: bytes = b"", data: bytes = b"", repeat: i
     return attr.get_u32(4), attr.get_u32(36)
 
 
+# Where BPF_PROG_TEST_RUN's arguments are: (name, offset in the union, bits).
+_TEST_RUN = (
+    ("retval", 4, 32),
+    ("data_size_in", 8, 32),
+    ("data_size_out", 12, 32),
+    ("data_in", 16, 64),
+    ("data_out", 24, 64),
+    ("repeat", 32, 32),
+    ("duration", 36, 32),
+    ("ctx_size_in", 40, 32),
+    ("ctx_size_out", 44, 32),
+    ("ctx_in", 48, 64),
+    ("ctx_out", 56, 64),
+    ("flags", 64, 32),
+    ("cpu", 68, 32),
+    ("batch_size", 72, 32),
+)
+_TEST_RUN_RESULTS = ("retval", "data_size_out", "duration", "ctx_size_out")
+
+
+def run_program_in_place(prog_fd: int, arguments: dict[str, int]) -> int:
+    """BPF_PROG_TEST_RUN on the caller's memory; 0, or ``-errno``.
+
+    Args:
+        prog_fd: the program.
+        arguments: of ``union bpf_attr``'s ``test`` by name, with addresses for pointers; it gets the results.
+    """
+    attr = Attr(80).u32(0, prog_fd)
+    for name, offset, bits in _TEST_RUN:
+        (attr.u32 if bits == 32 else attr.u64)(offset, arguments.get(name, 0))
+    result = bpf(abi.BPF_PROG_TEST_RUN, attr)
+    arguments.update((name, attr.get_u32(offset)) for name, offset, _ in _TEST_RUN if name in _TEST_RUN_RESULTS)
+    return min(result, 0)
+
+
 def load_btf(data: bytes, log: ctypes.Array[ctypes.c_char] | None = None) -> int:
     """BPF_BTF_LOAD; return the descriptor, or ``-errno``."""
     attr = Attr(32).pointer(0, data).u32(16, len(data))
