@@ -53,6 +53,14 @@ _TEXT = r"""
 #define htons(x) ((u16)__builtin_bswap16((u16)(x)))
 #define ntohl(x) ((u32)__builtin_bswap32((u32)(x)))
 #define htonl(x) ((u32)__builtin_bswap32((u32)(x)))
+#define __constant_ntohs(x) ntohs(x)
+#define __constant_htons(x) htons(x)
+#define __constant_ntohl(x) ntohl(x)
+#define __constant_htonl(x) htonl(x)
+#define __constant_cpu_to_be16(x) htons(x)
+#define __constant_be16_to_cpu(x) ntohs(x)
+#define __constant_cpu_to_be32(x) htonl(x)
+#define __constant_be32_to_cpu(x) ntohl(x)
 #define be16_to_cpu(x) ntohs(x)
 #define cpu_to_be16(x) htons(x)
 #define be32_to_cpu(x) ntohl(x)
@@ -164,6 +172,8 @@ _TEXT = r"""
 #define TC_ACT_QUEUED 5
 #define TC_ACT_REPEAT 6
 #define TC_ACT_REDIRECT 7
+#define TC_ACT_TRAP 8
+#define TC_ACT_VALUE_MAX TC_ACT_TRAP
 #define sockaddr_storage __kernel_sockaddr_storage
 #define rcu_head callback_head
 #define sk_family __sk_common.skc_family
