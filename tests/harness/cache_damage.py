@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trapline.btf.index import MAGIC as INDEX_MAGIC
 from trapline.digest import digest
 
 SEAL = 32  # bytes of the digest that a file starts with
-INDEX_MAGIC = b"TLBTFIX1"
 FUNCTIONS_MAGIC = b"trapline-functions-1 "
 _NOBODY = 65534
 _HOSTILE_TEXT = 'BEGIN { printf("hostile\\n"); exit(77); }'

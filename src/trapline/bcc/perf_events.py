@@ -10,7 +10,7 @@ from trapline.engine.machine import machine
 from trapline.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trapline.syscall.fd import Fd
+    from trapline.bcc.handles import LinkHandle
 
 
 class _SamplePeriod(ct.Union):
@@ -119,7 +119,7 @@ class Perf:
         _open_events.extend([machine().open_event(data, pid, cpu) for cpu in get_online_cpus()])
 
 
-_open_events: list[Fd] = []  # until the process ends
+_open_events: list[LinkHandle] = []  # until the process ends
 
 
 def encode_attr(attr: Perf.perf_event_attr) -> bytes:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from trapline.errors import DecodeError
 
-_MAGIC = b"TLBTFIX2"
+MAGIC = b"TLBTFIX2"
 _HEADER = Struct("<8s4I")  # magic, identity, types, slots of the table, 0
 
 # Words after the 12-byte `struct btf_type`: (fixed, for each of vlen), by kind.
@@ -137,7 +137,7 @@ def build_table(names: Sequence[bytes], ids: Sequence[int], types: int) -> NameT
 
 def encode_index(identity: int, offsets: Sequence[int], table: NameTable) -> bytes:
     """Serialise an index; `identity` tells which BTF it belongs to."""
-    header = _HEADER.pack(_MAGIC, identity, len(offsets), len(table.slots), 0)
+    header = _HEADER.pack(MAGIC, identity, len(offsets), len(table.slots), 0)
     return header + b"".join(memoryview(array("I", part)).tobytes() for part in (offsets, table.slots))
 
 
@@ -155,7 +155,7 @@ def decode_index(data: bytes | memoryview, identity: int) -> tuple[Sequence[int]
         magic, found, types, slots, _ = _HEADER.unpack_from(view)
     except error:
         raise DecodeError("not a BTF index: shorter than its header") from None
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise DecodeError("not a BTF index: wrong magic")
     if found != identity:
         raise DecodeError("the BTF index belongs to another BTF", offset=8)
