@@ -157,7 +157,6 @@ class Module:
         calls["DisposeNewModulePassManger"](passes)
         calls["DisposePassBuilder"](builder)
         calls["DisposePipelineTuningOptions"](options)
-        drop_code(_FILE)
 
     def emit_object(self) -> bytes:
         """Return the module as an object file (ELF)."""
