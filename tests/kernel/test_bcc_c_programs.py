@@ -77,6 +77,13 @@ TEXTS = {
             bpf_probe_read_user(&request->text, size, buffer);
             return 0;
         }""",
+    "a register as a whole and in part": """
+        int f(struct pt_regs *ctx, long whole) {
+            u64 value = PT_REGS_PARM1(ctx);
+            int low = value, again = whole;
+            short lower = PT_REGS_PARM2(ctx);
+            return value + low + whole + again + lower;
+        }""",
     "a variable that may not have been set": """
         #include <linux/skbuff.h>
         #include <linux/ip.h>

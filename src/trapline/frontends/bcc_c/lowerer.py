@@ -102,6 +102,7 @@ class Lowerer:
         self.b = Builder(program.name)
         self.frames: list[Frame] = []
         self._locals: list[f.Op] = []
+        self._read_in_part: list[f.Op] = []  # registers, which LLVM would read as a whole even if nothing uses them so
 
     @property
     def frame(self) -> Frame:
@@ -167,6 +168,10 @@ class Lowerer:
         """End the function."""
         function = self.b.finish()
         function.blocks[0].ops[:0] = self._locals
+        used = {operand for op in function.ops() for operand in op.operands()}
+        whole = {value for value in self._read_in_part if value not in used}
+        for block in function.blocks if whole else ():
+            block.ops[:] = [op for op in block.ops if op not in whole]
         return function
 
     def load(self, place: Place) -> f.Op:
@@ -272,8 +277,7 @@ class Lowerer:
         What a 32-bit comparison says of a number the verifier does not say of a copy, if the upper bits are not known.
         """
         assert isinstance(value, f.Load)
-        if self.b.block.ops and self.b.block.ops[-1] is value:
-            self.b.block.ops.pop()
+        self._read_in_part.append(value)
         return self.b.load(type_, value.pointer)
 
     def to_integer(self, value: f.Op) -> f.Op:
