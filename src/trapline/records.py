@@ -117,14 +117,9 @@ else:
     def _make_first_constructor(cls):
         """Give a class a constructor that needs no compiling, for the first instances."""
         fields = _fields_of(cls)
-        names = tuple(name for name, about in fields.items() if not about.kw_only)
-        # What a field without an argument gets: (factory or None, default).
-        optional = {
-            name: (None, about.default) if about.factory is _NOTHING else (about.factory, None)
-            for name, about in fields.items()
-            if about.default is not _NOTHING or about.factory is not _NOTHING
-        }
-        required = [name for name in fields if name not in optional]
+        positional = [name for name, about in fields.items() if not about.kw_only]
+        names = (*positional, *[name for name, about in fields.items() if about.kw_only])
+        most = len(positional)
         has_post_init = hasattr(cls, "__post_init__")
         count = 0
 
@@ -132,21 +127,25 @@ else:
             nonlocal count
             instance, *values = arguments
             count += 1
-            given = dict(zip(names, values, strict=False))
-            fits = len(values) <= len(names) and named.keys() <= fields.keys() and given.keys().isdisjoint(named)
-            given.update(named)
-            if count > _FEW or not fits or not all(name in given for name in required):
-                _make_constructor(cls)  # which tells what is wrong with the arguments, if anything is
-                cls.__init__(instance, *values, **named)
-                return
+            given = len(values)
+            fits = given <= most and count <= _FEW
             state = instance.__dict__
-            for name in fields:
-                if name in given:
-                    state[name] = given[name]
+            state.update(zip(names, values, strict=False))
+            left = len(named)
+            for name in names[given:]:
+                if left and name in named:
+                    state[name] = named[name]
+                    left -= 1
+                elif (about := fields[name]).default is not _NOTHING:
+                    state[name] = about.default
+                elif about.factory is not _NOTHING:
+                    state[name] = about.factory()
                 else:
-                    factory, default = optional[name]
-                    state[name] = default if factory is None else factory()
-            if has_post_init:
+                    fits = False
+            if left or not fits:
+                _make_constructor(cls)  # which tells what is wrong with the arguments, if anything is
+                cls.__init__(*arguments, **named)
+            elif has_post_init:
                 instance.__post_init__()
 
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"

@@ -80,7 +80,7 @@ def _compile(module: ModuleSpec, cpu: str, dump: Dump | None) -> tuple[ObjectSpe
     text = "\n".join([*declarations.lines.values(), *texts, debug.render()])
     if dump is not None:
         dump("codegen", text)
-    image = compile_bpf(text, cpu, dump, unroll=module.unroll)
+    image = compile_bpf(text, cpu, dump, module.optimiser)
     if dump is not None:
         dump("elf", image.decode("latin-1"))
     file = ObjectFile(image)

@@ -12,6 +12,8 @@ __all__ = ["DATA_LAYOUT", "compile_bpf", "compile_native_object", "farthest_bran
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trapline.ir.spec import Optimiser
+
 _BRANCH_LIMIT = 32767
 _LARGE_TEXT = 500_000
 DATA_LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
@@ -40,21 +42,26 @@ def compile_native_object(text: str, triple: str = "") -> bytes:
         return module.emit_object()
 
 
-def compile_bpf(text: str, cpu: str, dump: Callable[[str, str], None] | None = None, *, unroll: bool = False) -> bytes:
+def compile_bpf(
+    text: str, cpu: str, dump: Callable[[str, str], None] | None = None, optimiser: Optimiser = "standard"
+) -> bytes:
     """Compile LLVM IR to a BPF object file (ELF).
 
     Args:
         text: the module, without data layout and triple.
         cpu: the BPF instruction set: ``v3`` (Linux 5.8) or ``v4`` (6.6).
         dump: called with ``codegen-opt`` and the optimised module.
-        unroll: write small loops of a known length out.
+        optimiser: what LLVM's optimiser does; see `Optimiser`.
 
     Raises:
         SemanticError: a branch of the program is too long.
         TargetError: llvmlite is missing, or is another release.
     """
     with parse_module(f'target datalayout = "{DATA_LAYOUT}"\ntarget triple = "bpf"\n{text}', "bpf", cpu=cpu) as module:
-        module.optimise(unroll=unroll)
+        if optimiser == "light":
+            module.simplify()
+        else:
+            module.optimise(unroll=optimiser == "unrolling")
         if dump is not None:
             dump("codegen-opt", str(module))
         if len(text) > _LARGE_TEXT and (distance := farthest_branch(module.emit_assembly())) > _BRANCH_LIMIT:

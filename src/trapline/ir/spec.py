@@ -11,8 +11,14 @@ from trapline.hints import TYPE_CHECKING
 from trapline.records import field, record
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from trapline.ir.function import Function
     from trapline.ir.values import Value
+
+    # What LLVM's optimiser does with a module: what code needs that a front end writes itself (variables into
+    # registers, simpler instructions and branches), the standard pipeline, or that and loops of a known length unrolled.
+    Optimiser = Literal["light", "standard", "unrolling"]
 
 # ---------------------------------------------------------------- maps
 
@@ -441,7 +447,7 @@ class ModuleSpec:
     files: tuple[FilesUsed, ...] = ()
     imports: tuple[tuple[str, str, int, int], ...] = ()  # see `trapline.source.Sources`
     report_reads: bool = False  # count the memory reads that fail (-k)
-    unroll: bool = False  # small loops of a known length are written out
+    optimiser: Optimiser = "standard"
 
 
 @record(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from array import array
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Sequence
 from zlib import crc32
 
@@ -84,7 +84,7 @@ class TypeScanner:
 
 def _code_for(types: range, codes: dict[str, tuple[int, str]]) -> tuple[bytes, int] | None:
     found = codes.get(os.uname().machine)
-    return None if found is None or len(types) < _WORTH_IT else (b64decode(found[1]), found[0])
+    return None if found is None or len(types) < _WORTH_IT else (a2b_base64(found[1]), found[0])
 
 
 def _address_in(source: bytes) -> int:

@@ -61,6 +61,32 @@ def test_it_makes_what_llvmlite_makes() -> None:
         assert "goto" in module.emit_assembly()
 
 
+def test_simplifying_inlines_and_takes_variables_out_of_memory() -> None:
+    text = """
+define internal i64 @double(i64 %a) alwaysinline {
+  %d = shl i64 %a, 1
+  ret i64 %d
+}
+define i64 @f(ptr %p) {
+  %x = alloca i64
+  store i64 0, ptr %x
+  %old = load i64, ptr %x
+  %zero = icmp eq i64 %old, 0
+  br i1 %zero, label %then, label %never
+then:
+  %d = call i64 @double(i64 21)
+  ret i64 %d
+never:
+  ret i64 1
+}
+"""
+    with parse_module(_HEAD + text, "bpf", cpu="v3") as module:
+        module.simplify()
+        left = str(module).split("@f", 1)[1].split("{", 1)[1].split("}", 1)[0]
+        assert [line.strip() for line in left.splitlines() if line and not line.endswith(":")] == ["ret i64 42"]
+        assert "@double" not in str(module)
+
+
 def test_version_is_llvmlites() -> None:
     assert version() == ".".join(map(str, binding.llvm_version_info))
 

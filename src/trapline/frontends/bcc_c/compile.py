@@ -144,7 +144,7 @@ def _lower(
         programs=tuple(programs),
         maps=(*_maps(tables), *unit.statics.maps()),
         license=license_,
-        unroll=unit.unroll,
+        optimiser="unrolling" if unit.unroll else "standard",
     )
     return CResult(module, tables, infos, (*diagnostics, *unit.diagnostics.items))
 

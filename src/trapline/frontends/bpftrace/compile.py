@@ -128,6 +128,7 @@ def _compile_program(source: Source, target: Target, options: CompileOptions, du
         tuple(dict.fromkeys(used for site in sites for used in site.files)),
         tuple((s.name, s.text, *s.origin.range) for s in imported.sources if s.origin is not None),
         report_reads=options.warnings > 0,
+        optimiser="light",
     )
     files = definitions.files if definitions is not None else ()
     return CompileResult(module, findings.warnings, (*imported.files, *files))

@@ -43,12 +43,12 @@ class NativeReader:
     @classmethod
     def for_this_machine(cls, plan: Plan, ring: AddressedRing) -> NativeReader | None:
         """Return a reader with the code that comes with trapline; ``None`` when there is none for this architecture."""
-        from base64 import b64decode
+        from binascii import a2b_base64
 
         from trapline.runtime.native._generated_code import CODE
 
         found = CODE.get(os.uname().machine)
-        return None if found is None else cls((b64decode(found[1]), found[0]), plan, ring)
+        return None if found is None else cls((a2b_base64(found[1]), found[0]), plan, ring)
 
     def read(self) -> tuple[int, int, bytes]:
         """Take records out up to the first that needs Python, or until about 128 KiB of text are there.
