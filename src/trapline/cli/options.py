@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import getopt
+import sys
 from collections.abc import Sequence
 
 from trapline.errors import TraplineError
+from trapline.hints import TYPE_CHECKING
 from trapline.records import field, record
+
+if TYPE_CHECKING or "gettext" in sys.modules:
+    import getopt
+else:
+    # It does without gettext where Python has none.  Its messages are not shown, and the regular expressions of gettext
+    # take a tenth of a warm start.
+    sys.modules["gettext"] = None
+    try:
+        import getopt
+    finally:
+        del sys.modules["gettext"]
 
 
 @record(frozen=True)

@@ -137,12 +137,20 @@ def _sources() -> str:
     package = os.path.dirname(os.path.dirname(__file__))
     if "-packages" in package:
         return ""
+    return str(_newest(package))
+
+
+def _newest(folder: str) -> int:
+    """Return when the youngest module under a folder was changed, in nanoseconds."""
     newest = 0
-    for folder, _, names in os.walk(package):
-        for name in names:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
             if name.endswith(".py"):
-                newest = max(newest, os.stat(os.path.join(folder, name)).st_mtime_ns)
-    return str(newest)
+                newest = max(newest, entry.stat().st_mtime_ns)
+            elif name != "__pycache__" and entry.is_dir():
+                newest = max(newest, _newest(entry.path))
+    return newest
 
 
 def _is_current(found: ObjectSpec, target: Target) -> bool:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from trapline.ir.function import Function
     from trapline.ir.values import Value
 
-    # What LLVM's optimiser does with a module: what code needs that a front end writes itself (variables into
-    # registers, simpler instructions and branches), the standard pipeline, or that and loops of a known length unrolled.
+    # What LLVM's optimiser does with a module: what code needs that a front end wrote itself (variables into registers,
+    # simpler instructions and branches), the standard pipeline, or that and loops of a known length unrolled.
     Optimiser = Literal["light", "standard", "unrolling"]
 
 # ---------------------------------------------------------------- maps
