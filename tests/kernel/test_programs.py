@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 
 import pytest
@@ -26,6 +27,22 @@ def test_a_program_runs_and_is_counted() -> None:
         assert program.id > 0
         found = program.statistics()
         assert found.run_count == 5 and found.run_time_ns > 0
+
+
+def test_a_program_is_loaded_under_a_storm_of_signals() -> None:
+    asm = Assembler().mov(R0, 0)
+    # The verifier follows each turn, which takes longer than the timer leaves it in peace.
+    code = asm.label("again").alu("add", R0, 1).jump("lt", R0, 300_000, "again").exit().assemble()
+    seen: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: seen.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    try:
+        with _load_one(code) as program:
+            assert program.run() == 300_000
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen and not signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_map_values_are_addressed_directly() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -128,6 +129,7 @@ def _run_program(found: Arguments, stack: ExitStack) -> int:
                 sys.stdout.write(f"\nBPF verifier log for {program}:\n{'-' * 38}\n{log.rstrip()}\n")
         sys.stdout.flush()
         if special is not None:
+            gc.enable()
             return special.run(session)
         return _run(session, found)
 
@@ -186,6 +188,7 @@ def _run(session: Session, found: Arguments) -> int:
             sys.stdout.flush()
         notify("READY=1")
         session.engine.release()
+        gc.enable()  # see `trapline.cli.main`
         code = session.engine.run()
         notify("STOPPING=1")
         return code

@@ -6,6 +6,7 @@ import glob
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from trapline.abi.linker_cache import parse_linker_cache
 from trapline.syscall.process import read_memory_maps
@@ -102,14 +103,26 @@ def _search_path(pid: int) -> list[str]:
 
 def _libraries(name: str, root: str) -> list[str]:
     """Return the files of a library: the whole file name, or without version, or without ``.so`` too."""
-    try:
-        with open(root + _LINKER_CACHE, "rb") as file:
-            known = parse_linker_cache(file.read(), os.uname().machine)
-    except OSError:
-        return []
+    known = _known_libraries(root + _LINKER_CACHE)
     stem = name if ".so" in name else f"{name}.so"
     names = sorted((n for n in known if n == stem or n.startswith(stem + ".")), key=lambda n: (len(n), n))
     return [root + known[names[0]]] if names else []
+
+
+def _known_libraries(path: str) -> dict[str, str]:
+    """Return path by file name as a linker cache has it."""
+    try:
+        info = os.stat(path)
+        return _read_linker_cache(path, (info.st_dev, info.st_ino, info.st_mtime_ns))
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=4)
+def _read_linker_cache(path: str, version: tuple[int, ...]) -> dict[str, str]:
+    """Read a linker cache; `version` tells one that was rewritten from the one that was read."""
+    with open(path, "rb") as file:
+        return parse_linker_cache(file.read(), os.uname().machine)
 
 
 def _is_file(path: str) -> bool:

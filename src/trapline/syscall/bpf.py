@@ -12,7 +12,7 @@ from trapline.errors import KernelError
 from trapline.syscall.fd import Fd
 from trapline.syscall.libc import syscall
 
-_EAGAIN_RETRIES = 10
+_EAGAIN_RETRIES = 4
 
 
 class Attr:
@@ -63,13 +63,19 @@ class Attr:
 def bpf(command: int, attr: Attr) -> int:
     """Make the call; return its result (a descriptor or 0), or ``-errno``.  EINTR and EAGAIN are tried again."""
     address, size = ctypes.addressof(attr.buffer), len(attr.buffer)
-    result = syscall("bpf", command, address, size)
     for _ in range(_EAGAIN_RETRIES):
+        result = syscall("bpf", command, address, size)
         # The verifier gives up with EAGAIN when a signal is pending.
         if result != -errno.EAGAIN or command != abi.BPF_PROG_LOAD:
-            break
-        result = syscall("bpf", command, address, size)
-    return result
+            return result
+    # A timer can fire more often than a program is verified.
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        return syscall("bpf", command, address, size)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def failure(what: str, result: int) -> KernelError:
