@@ -31,7 +31,7 @@ def scripts(bench: Bench) -> Iterator[Comparison]:
         # Unbuffered, so that the heading is seen when it is printed; BCC's environment says so, too.
         env = {cold: {**bench.environment(cold=cold), "PYTHONUNBUFFERED": "1"} for cold in (False, True)}
         measured = []
-        for _ in range(1 + min(bench.pairs, 4)):  # the first is the warm-up
+        for _ in range(1 + bench.pairs):  # the first is the warm-up
             cold, warm = (attach_and_end(ours, env=env[c], sign=script.sign) for c in (True, False))
             peer = attach_and_end([*peer_python(), str(path)], env=peer_environment(), sign=script.sign)
             measured.append((cold, warm, peer))
@@ -65,7 +65,7 @@ def events(bench: Bench) -> Iterator[Comparison]:
             "ns",
             lambda ours=ours: _ns_per_event(ours, bench.warm, count),  # type: ignore[misc]
             lambda peer=peer: _ns_per_event(peer, peer_environment(), count),  # type: ignore[misc]
-            pairs=min(bench.pairs, 5),
+            pairs=bench.pairs,
             goal=rows.BCC_EVENTS_GOAL,
             beside="BCC",
         )

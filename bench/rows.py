@@ -72,7 +72,6 @@ class Attach:
     goal: float
     cold: bool = False
     both: bool = False  # the goal is for attaching and ending together
-    pairs: int = 7  # at most so many: those that take long need fewer
 
 
 SCRIPT = r"""
@@ -129,15 +128,12 @@ ATTACHES = (
     Attach("40 lines with 6 kprobes, exec to attached, warm", SCRIPT, 0.30),
     Attach("40 lines with 6 kprobes, exec to attached, cold", SCRIPT, 0.70, cold=True),
     Attach("kprobe:vfs_*, attach and detach", "kprobe:vfs_* { @ = count(); }", 0.70, both=True),
-    Attach(
-        "kprobe:tcp_* with probe, attach and detach", "kprobe:tcp_* { @[probe] = count(); }", 0.20, both=True, pairs=3
-    ),
+    Attach("kprobe:tcp_* with probe, attach and detach", "kprobe:tcp_* { @[probe] = count(); }", 0.20, both=True),
     Attach(
         "kprobe:*k* (11,000 functions), attach and detach",
         "config = { max_probes = 100000 } kprobe:*k* { @ = count(); }",
         0.70,
         both=True,
-        pairs=5,
     ),
 )
 
