@@ -13,6 +13,7 @@ from bench.results import Comparison, Flood
 
 HERE = Path(__file__).parent
 _LOST = re.compile(rb'^Lost (\d+) event|^\{"type": "lost_events", .*?(\d+)', re.MULTILINE)
+_SLOWER, _SLOWEST = 1.2, 1_000_000  # how much longer the next interval is that is tried; in nanoseconds, the last one
 _CHUNK = 2_000  # calls whose average counts: few enough that some chunk is undisturbed, and no ring gets full
 
 
@@ -112,14 +113,43 @@ class Bench:
         """What becomes of the events of a thread that does nothing but the traced call."""
         for name, (program, options, pattern) in rows.FLOODS.items():
             calls = 20_000 if self.quick else 5_000_000 if name == "printf" else 1_000_000
-            found = []
-            for tool in (self.ours, self.peer):
-                load = self._command("getuid", calls, calls)
-                out, err = run_traced([*tool, *options, "-e", program], load, env=self.warm)
-                printed = len(re.findall(pattern, out, re.MULTILINE))
-                lost = sum(int(a or b) for a, b in _LOST.findall(err + b"\n" + out))
-                found.append((printed, lost, float(self._result.read_text())))
-            yield Flood(name, calls, found[0], found[1])
+            ours, peer = (
+                self._flood([*tool, *options, "-e", program], pattern, calls) for tool in (self.ours, self.peer)
+            )
+            yield Flood(name, calls, ours, peer)
+
+    def rates(self) -> Iterator[Comparison]:
+        """How fast events may follow each other before a tracer starts to lose some."""
+        calls = 20_000 if self.quick else 500_000
+        for name, (program, options, pattern) in rows.FLOODS.items():
+            commands = [[*tool, *options, "-e", program] for tool in (self.ours, self.peer)]
+            yield compare(
+                f"fastest load without loss, {name}",
+                "ns",
+                lambda commands=commands, pattern=pattern: self._least_interval(commands[0], pattern, calls),  # type: ignore[misc]
+                lambda commands=commands, pattern=pattern: self._least_interval(commands[1], pattern, calls),  # type: ignore[misc]
+                pairs=self.pairs,
+                warm_up=False,
+                goal=rows.RATES_GOAL,
+            )
+
+    def _least_interval(self, command: list[str], pattern: bytes, calls: int) -> float:
+        """Return the nanoseconds per call of the fastest load of which 999 events in 1,000 are printed."""
+        interval = 0
+        while interval < _SLOWEST:
+            printed, _, ns = self._flood(command, pattern, calls, interval)
+            if printed >= calls * 0.999:
+                return ns
+            interval = int(ns * _SLOWER)
+        raise RuntimeError(f"{command[0]} loses events even when {_SLOWEST} ns are between them")
+
+    def _flood(self, command: list[str], pattern: bytes, calls: int, interval: int = 0) -> tuple[int, int, float]:
+        """Trace a flood; return how many events were printed and reported lost, and the nanoseconds per call."""
+        load = self._command("getuid", calls, calls)
+        out, err = run_traced(command, [*load, str(interval)], env=self.warm)
+        printed = len(re.findall(pattern, out, re.MULTILINE))
+        lost = sum(int(a or b) for a, b in _LOST.findall(err + b"\n" + out))
+        return printed, lost, float(self._result.read_text())
 
     @property
     def _result(self) -> Path:

@@ -36,6 +36,7 @@ GROUPS = {
         Group("growth", "bench.growth:growth"),
         Group("cost", "bench.bench:Bench.cost"),
         Group("loss", "bench.bench:Bench.floods"),
+        Group("rates", "bench.bench:Bench.rates"),
         Group("bcc-events", "bench.beside_bcc:events"),
         Group("limits", "bench.limits:limits"),
         Group("guest-walls", "bench.bench:Bench.guest_walls", guest=True),

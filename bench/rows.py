@@ -34,6 +34,8 @@ FLOODS = {
     "kstack": (f'{GETUID} {{ printf("event %d%s\\n", pid, kstack) }}', (), rb"^event \d"),
 }
 
+RATES_GOAL = 0.50  # twice as many per second
+
 
 @dataclass(frozen=True)
 class Wall:

@@ -25,7 +25,7 @@ def test_every_benchmark_runs_and_gives_its_rows(tmp_path: Path) -> None:
     if os.environ.get("TRAPLINE_GUEST"):
         pytest.skip("lacks a native CPU: under emulation figures mean nothing")
     groups = [name for name, group in GROUPS.items() if not group.guest and name != "bcc-events"]
-    expected = len(rows.HOST_WALLS) + 2 + len(rows.COSTS)
+    expected = len(rows.HOST_WALLS) + 2 + len(rows.COSTS) + len(rows.FLOODS)
     floods, growths = len(rows.FLOODS), 3
     if any(HEADERS.glob("6.12*/build")):
         groups.append("bcc-events")
