@@ -20,7 +20,7 @@ KERNELS = ("6.1", "6.12", "sid")
 # Each run is one busy thread. The last kernel's tests are shared out so that no CPU idles while it ends.
 _PARTS_OF_THE_LAST = 2
 RESULTS = REPO / "build" / "guest"
-# Twice what a slow machine takes (two threads of one core): a run that hangs is stopped, none that is only slow.
+# About twice what a slow machine (two threads of one core) takes: a run that hangs is stopped, none that is only slow.
 _GUEST_TIMEOUT_S = 90 * 60
 _HOST_TIMEOUT_S = 40 * 60
 _GUEST_TESTS = ("tests/kernel", "tests/conformance")
