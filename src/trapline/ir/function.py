@@ -312,6 +312,11 @@ class Function:
         for block in self.blocks:
             yield from block.ops
 
+    def has_loop(self) -> bool:
+        """Return whether control can come to a block twice."""
+        places = {block: place for place, block in enumerate(self.reachable())}
+        return any(places[to] <= place for block, place in places.items() for to in block.successors())
+
     def reachable(self) -> list[Block]:
         """Return the blocks that control can reach, in reverse post-order: each after all that dominate it."""
         if not self.blocks[0].successors():

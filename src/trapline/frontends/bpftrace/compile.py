@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from trapline.errors import SemanticError, UnsupportedError
 from trapline.frontends.bpftrace import ast
@@ -128,10 +128,15 @@ def _compile_program(source: Source, target: Target, options: CompileOptions, du
         tuple(dict.fromkeys(used for site in sites for used in site.files)),
         tuple((s.name, s.text, *s.origin.range) for s in imported.sources if s.origin is not None),
         report_reads=options.warnings > 0,
-        optimiser="light",
+        optimiser="standard" if _has_loop(builder.programs) else "light",
     )
     files = definitions.files if definitions is not None else ()
     return CompileResult(module, findings.warnings, (*imported.files, *files))
+
+
+def _has_loop(programs: Iterable[spec.ProgramSpec]) -> bool:
+    """Return whether a program has a loop of its own: where LLVM does not rotate it, Linux 6.1 takes it for endless."""
+    return any(function.has_loop() for program in programs for function in (program.function, *program.subprograms))
 
 
 def list_attach_points(source: Source, target: Target, options: CompileOptions | None = None) -> list[str]:
