@@ -268,6 +268,12 @@ class Elf:
                 place = self._data.find(needle, place + 1, strings.offset + strings.size)
         return tuple(found)
 
+    def names_contain(self, text: str) -> bool:
+        """Return whether any symbol's name contains a text; far cheaper than to decode the names."""
+        needle = text.encode("utf-8", "surrogateescape")
+        tables = [self._linked_strings(table) for table in self.symbol_tables()]
+        return any(self._data.find(needle, t.offset, t.offset + t.size) >= 0 for t in tables)
+
     def symbol(self, name: str) -> Symbol | None:
         """Find the defined symbol with a name: a function before data, a global one before a local one."""
         found = self.symbols_named(name)

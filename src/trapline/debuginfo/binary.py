@@ -140,6 +140,9 @@ class Binary:
             offset = self.elf.file_offset(symbol.value)
             if offset is not None:
                 return FunctionSymbol(name, symbol.value, symbol.size, offset + self.base)
+        # The names of versions ("name@GLIBC_2.4") are only found one by one, which takes 10 ms for a large library.
+        if not any(file.names_contain(name + "@") for file in self._symbol_files()):
+            return None
         return next((f for f in self.functions if f.name == name), None)
 
     def data_symbol(self, name: str) -> Symbol | None:
