@@ -75,6 +75,7 @@ def preload() -> None:
     """Import and read once, for all children, what every tool needs."""
     from trapline.bcc.importer import ALIASES
     from trapline.bcc.queries import ksym
+    from trapline.engine.compile import sources_key
     from trapline.engine.machine import machine
     from trapline.frontends.bcc_c.compile import compile_c
     from trapline.source import Source
@@ -82,6 +83,7 @@ def preload() -> None:
     __import__("trapline.codegen.compile")
     for name in ALIASES.values():
         __import__(name)
+    sources_key()
     machine().functions()
     ksym(0)  # reads all symbols
     compile_c(Source("empty", "int nothing(void *ctx) { return 0; }"), machine().target)

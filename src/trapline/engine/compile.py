@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -132,8 +133,12 @@ def sources_key() -> str:
     return "\0".join((_VERSION, __version__, _sources()))
 
 
+@functools.cache
 def _sources() -> str:
-    """Return what changes when trapline itself is being changed; nothing for an installed package."""
+    """Return what changes when trapline itself is being changed; nothing for an installed package.
+
+    Looked up once: a process goes on with the modules that it has read.
+    """
     package = os.path.dirname(os.path.dirname(__file__))
     if "-packages" in package:
         return ""
