@@ -15,6 +15,7 @@ from tests.harness.features import FEATURES, INSTALLED, has_feature
 from tests.harness.leaks import find_leaks, take_snapshot
 from tests.harness.limits import scaled
 from tests.harness.results import LACKS, ResultFile
+from tests.harness.shares import parse_share, runs_here
 
 # unset: kernel tests run where they can and say why not elsewhere; 1: an obstacle is a failure; 0: they do not run.
 MODE = os.environ.get("TRAPLINE_KERNEL_TESTS", "")
@@ -39,20 +40,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer to run a part of the tests, so that several guests can share a kernel's."""
     parser.addoption("--cache-state", default="", help=f"run in these states of the cache: {','.join(STATES)} or all")
     parser.addoption("--part", default="1/1", help="run part K of N (every Nth test, from the Kth on): 1/2")
+    parser.addoption(
+        "--share",
+        default="",
+        help="which kernel this is of those that share tests: 6.1:6.1,6.12",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Write results where we are told to."""
-    try:
-        parse_cache_states(config.getoption("--cache-state"))
-    except ValueError as error:
-        raise pytest.UsageError(f"--cache-state: {error}") from None
+    for option, parse in (("--cache-state", parse_cache_states), ("--share", parse_share)):
+        try:
+            parse(config.getoption(option))
+        except ValueError as error:
+            raise pytest.UsageError(f"{option}: {error}") from None
     if path := os.environ.get("TRAPLINE_RESULTS"):
         config.pluginmanager.register(ResultFile(Path(path)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse unknown features, treat everything under tests/kernel as kernel tests, and keep our part."""
+    """Refuse unknown features, treat everything under tests/kernel as kernel tests, and keep our share and part."""
     folder = Path(__file__).parent / "kernel"
     for item in items:
         for marker in item.iter_markers("needs"):
@@ -61,6 +68,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(f"{item.nodeid} needs {unknown}; tests/harness/features.py has no such row")
         if folder in item.path.parents and item.get_closest_marker("kernel") is None:
             item.add_marker(pytest.mark.kernel)
+    if share := parse_share(config.getoption("--share")):
+        ours = [item for item in items if runs_here(item, share)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(ours)])
+        items[:] = ours
     part, parts = (int(number) for number in config.getoption("--part").split("/"))
     items[:] = items[part - 1 :: parts]
 

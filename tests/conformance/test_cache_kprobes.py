@@ -11,6 +11,7 @@ from tests.harness.cache_states import CacheState, cache_state
 
 
 @pytest.mark.needs("kprobes", "btf")
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("name", ["warm", "flipped", "foreign-kernel"])
 def test_entry_and_return(name: str, tmp_path: Path) -> None:
     (case,) = (case for case in read_all_cases() if case.name == "entry-and-return-of-one-function")

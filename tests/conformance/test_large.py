@@ -13,7 +13,7 @@ from tests.kernel.traced import trace
 
 import trapline
 
-pytestmark = [pytest.mark.kernel, pytest.mark.needs("btf", "tracefs"), pytest.mark.limit(60)]
+pytestmark = [pytest.mark.kernel, pytest.mark.needs("btf", "tracefs"), pytest.mark.one_kernel]
 
 
 def _output(program: str, folder: Path) -> str:

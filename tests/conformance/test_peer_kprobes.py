@@ -17,7 +17,7 @@ from tests.harness.peers import run_peer
 
 from trapline.kernel.target import LiveTarget
 
-pytestmark = pytest.mark.needs("kprobes", "bpftrace_peer", "btf", "tracefs")
+pytestmark = [pytest.mark.needs("kprobes", "bpftrace_peer", "btf", "tracefs"), pytest.mark.one_kernel]
 
 EXAMPLES = {
     "entry": 'kprobe:do_nanosleep /comm == "sleep"/ {printf("sleep will be called by %d-%d\\n", pid, tid)}',

@@ -29,7 +29,10 @@ def _parameters() -> Iterator[object]:
             if re.search(r"\bk(ret)?probe:", path.read_text()):
                 needs.append("kprobes")
             needs += tool.needs
-            yield pytest.param(path, tool, id=f"{package}-{tool.name}", marks=pytest.mark.needs(*needs))
+            marks = [pytest.mark.needs(*needs)]
+            if package == "0.27":
+                marks.append(pytest.mark.one_kernel("6.12", "sid"))
+            yield pytest.param(path, tool, id=f"{package}-{tool.name}", marks=marks)
 
 
 @pytest.mark.limit(90)

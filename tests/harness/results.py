@@ -13,7 +13,7 @@ LACKS = "lacks "
 
 
 class ResultFile:
-    """A pytest plugin that writes ``{kernel, where, kernel_tests: {outcome: n}, other_tests, lacks, failures}``."""
+    """A pytest plugin that writes ``{kernel, where, kernel_tests: {outcome: n}, other_tests, lacks, failures …}``."""
 
     def __init__(self, path: Path) -> None:
         """Write to ``path`` when the session ends."""
@@ -22,6 +22,11 @@ class ResultFile:
         self._kernel: set[str] = set()
         self._lacks: Counter[str] = Counter()
         self._skips: list[str] = []
+        self._elsewhere = 0
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count what another kernel runs."""
+        self._elsewhere += len(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember which tests are kernel tests, now that conftest has marked them."""
@@ -59,6 +64,7 @@ class ResultFile:
                     "kernel": os.uname().release,
                     "where": "guest" if os.environ.get("TRAPLINE_GUEST") else "host",
                     **counts,
+                    "elsewhere": self._elsewhere,
                     "lacks": self._lacks,
                     "skips": self._skips,
                     "failures": sorted(nodeid for nodeid, outcome in self._outcome.items() if outcome == "failed"),

@@ -161,6 +161,7 @@ def nap():
 
 
 @pytest.mark.limit(120)
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("command", [COMMAND, MODULE], ids=["command", "module"])
 def test_hello(command):
     with Script(EXAMPLES / "hello.py", command) as script:
@@ -170,6 +171,7 @@ def test_hello(command):
     assert script.process.returncode == -signal.SIGINT  # as python dies of Ctrl-C
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
@@ -301,6 +303,7 @@ def test_function_that_does_not_exist(tmp_path):
 
 
 @pytest.mark.limit(120)
+@pytest.mark.one_kernel
 def test_import_from_the_package(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -22,7 +22,7 @@ from trapline.bcc.queries import symbol_cache
 from trapline.kernel.user_files import UserFiles
 from trapline.syscall.process import read_memory_maps
 
-pytestmark = pytest.mark.limit(60)
+pytestmark = [pytest.mark.limit(60), pytest.mark.one_kernel]
 
 
 def address_of(pid: int, path: Path, symbol: str, file: Path | None = None) -> int:

@@ -73,6 +73,7 @@ def raw_text(btf: b.Btf, type_id: int) -> list[str] | None:
 
 
 @pytest.mark.limit(180)
+@pytest.mark.one_kernel
 def test_types_are_what_bpftool_says(btf: b.Btf) -> None:
     blocks: dict[int, list[str]] = {}
     for line in bpftool_lines("raw"):
@@ -116,6 +117,7 @@ def test_definitions_are_what_bpftool_prints(btf: b.Btf) -> None:
 
 
 @pytest.mark.limit(240)
+@pytest.mark.one_kernel
 def test_a_compiler_lays_out_every_struct_as_the_kernel_did(btf: b.Btf) -> None:
     ids = [i for i in btf.ids(b.Struct, b.Union) if btf.name_of(i) and btf.struct(btf.name_of(i)) == i]
     ids = ids[::SAMPLE_STEP]

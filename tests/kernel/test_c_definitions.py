@@ -22,7 +22,7 @@ from trapline.ir.printer import format_module
 from trapline.kernel.target import LiveTarget
 from trapline.source import Source
 
-pytestmark = pytest.mark.limit(60)
+pytestmark = [pytest.mark.limit(60), pytest.mark.one_kernel]
 
 
 @pytest.mark.rows("1.12.2", "1.1.8")

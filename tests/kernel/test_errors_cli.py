@@ -18,7 +18,7 @@ from tests.harness.limits import scaled
 from trapline.kernel.target import LiveTarget
 from trapline.syscall.tracefs import read_filter_functions
 
-pytestmark = pytest.mark.limit(60)
+pytestmark = [pytest.mark.limit(60), pytest.mark.one_kernel]
 
 ROOT = Path(__file__).parents[2]
 

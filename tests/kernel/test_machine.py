@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.harness.features import FEATURES, PEERS, has_feature
 from tests.harness.leaks import find_leaks, take_snapshot
+from tests.harness.shares import EVERY_GUEST_HAS
 
 
 @pytest.mark.parametrize("name", sorted(FEATURES))
@@ -22,7 +23,7 @@ def test_feature_probe_is_certain(name: str) -> None:
 def test_debian_kernels_have_what_the_tests_rely_on() -> None:
     if not os.environ.get("TRAPLINE_GUEST"):
         pytest.skip("lacks the guest's guarantees")
-    expected = {"btf", "tracefs", "kprobes", "uprobes", "fentry", "no_lockdown", "module_btf"}
+    expected = {"no_lockdown", "module_btf", *EVERY_GUEST_HAS}
     if not os.uname().release.startswith("6.1."):
         expected |= {"kprobe_multi", "kprobe_session"}
     assert {name for name in expected if not has_feature(name)} == set()

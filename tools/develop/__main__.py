@@ -25,6 +25,7 @@ def main() -> int:
     check.add_argument("--no-setup", action="store_true", help="take the tools as they are (for hooks)")
     test = tasks.add_parser("test", help="every check and test, on the host and in a guest of every kernel")
     test.add_argument("--kernel", action="append", help="only these guests (default: 6.1, 6.12 and sid)")
+    test.add_argument("--each", action="store_true", help="run each test on each kernel: they share none out")
     test.add_argument("--no-host", action="store_true", help="only the guests")
     test.add_argument("--no-guests", action="store_true", help="only the checks and the tests on the host")
     options = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> int:
                 environment.set_up(environment.CHECK)
             return 0 if suite.run_checks() == [] else 1
         kernels = [] if options.no_guests else options.kernel or list(suite.KERNELS)
-        return suite.run_suite(kernels=kernels, host=not options.no_host)
+        return suite.run_suite(kernels=kernels, host=not options.no_host, each=options.each)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

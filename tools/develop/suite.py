@@ -33,6 +33,7 @@ class Tally:
     name: str
     kernel_tests: dict[str, int] = field(default_factory=dict)
     other_tests: dict[str, int] = field(default_factory=dict)
+    elsewhere: int = 0
     lacks: dict[str, int] = field(default_factory=dict)
     skips: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -50,6 +51,7 @@ class Tally:
         ):
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
+        self.elsewhere = max(self.elsewhere, other.elsewhere)
         self.skips += other.skips
         self.failures += other.failures
 
@@ -72,8 +74,14 @@ def run_checks() -> list[str]:
     return failed
 
 
-def run_suite(*, kernels: list[str], host: bool) -> int:
-    """Set up, check and test everything; print the counts; return 0 when all of it passed."""
+def run_suite(*, kernels: list[str], host: bool, each: bool) -> int:
+    """Set up, check and test everything; print the counts; return 0 when all of it passed.
+
+    Args:
+        kernels: the guests.
+        host: whether to run the checks, and the tests on this machine.
+        each: run each test on each kernel; else the kernels share what shows the same on all (``one_kernel``).
+    """
     begun = time.monotonic()
     set_up(TEST)
     if os.geteuid() != 0:
@@ -82,7 +90,7 @@ def run_suite(*, kernels: list[str], host: bool) -> int:
     compile_sources()
     mount_filesystems()
     failed_checks = run_checks() if host else []
-    tallies = _run_side_by_side(kernels, host=host)
+    tallies = _run_side_by_side(kernels, host=host, each=each)
     return _report(tallies, failed_checks, time.monotonic() - begun)
 
 
@@ -90,7 +98,7 @@ def _environment(results: Path) -> dict[str, str]:
     return {"TRAPLINE_KERNEL_TESTS": "1", "TRAPLINE_RESULTS": str(results), "TRAPLINE_PEERS": str(PEERS)}
 
 
-def _run_side_by_side(kernels: list[str], *, host: bool) -> list[Tally]:
+def _run_side_by_side(kernels: list[str], *, host: bool, each: bool) -> list[Tally]:
     """Run the tests here and in a guest per kernel, as many at once as there are CPUs: each is one busy thread."""
     running: list[subprocess.Popen[bytes]] = []
     # Guests cannot keep what they compile: let pytest write its rewritten modules here first.
@@ -105,7 +113,13 @@ def _run_side_by_side(kernels: list[str], *, host: bool) -> list[Tally]:
         plan = [(kernel, 1, 1) for kernel in newest_first[:-1]]
         shared_out = range(1, _PARTS_OF_THE_LAST + 1)
         plan += [(kernel, part, _PARTS_OF_THE_LAST) for kernel in newest_first[-1:] for part in shared_out]
-        guests = [(kernel, pool.submit(_run_in_guest, kernel, part, parts, running)) for kernel, part, parts in plan]
+        guests = []
+        for kernel, part, parts in plan:
+            selection = [f"--part={part}/{parts}"]
+            if not each:
+                selection.append(f"--share={kernel}:{','.join(kernels)}")
+            name = kernel if parts == 1 else f"{kernel}-{part}"
+            guests.append((kernel, pool.submit(_run_in_guest, kernel, name, selection, running)))
         tallies = [job.result() for job in jobs]
         return tallies + [_sum_up([job.result() for name, job in guests if name == kernel]) for kernel in kernels]
     finally:
@@ -143,8 +157,7 @@ def _run_on_host(running: list[subprocess.Popen[bytes]]) -> Tally:
     return _finish(f"{os.uname().release} (host)", code, results, log)
 
 
-def _run_in_guest(kernel: str, part: int, parts: int, running: list[subprocess.Popen[bytes]]) -> Tally:
-    name = kernel if parts == 1 else f"{kernel}-{part}"
+def _run_in_guest(kernel: str, name: str, selection: list[str], running: list[subprocess.Popen[bytes]]) -> Tally:
     results, log = RESULTS / f"{name}.json", RESULTS / f"{name}.log"
     results.unlink(missing_ok=True)
     environment = [f"--env={name}={value}" for name, value in _environment(results).items()]
@@ -152,7 +165,7 @@ def _run_in_guest(kernel: str, part: int, parts: int, running: list[subprocess.P
     environment.append("--env=HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis")
     guest = [sys.executable, "-m", "tools.guest", "run", "-v", f"--kernel={kernel}", f"--timeout={_GUEST_TIMEOUT_S}"]
     pytest = ["--", str(venv_program("pytest")), "-v", "-p", "no:cacheprovider", "-rs", "--durations=40"]
-    pytest += [f"--part={part}/{parts}", *_GUEST_TESTS]
+    pytest += [*selection, *_GUEST_TESTS]
     say(f"tests in a guest with kernel {name}; output in {log.relative_to(REPO)}")
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -201,6 +214,7 @@ def _read_tally(name: str, results: Path) -> Tally:
         f"{saved['kernel']} ({saved['where']})",
         saved["kernel_tests"],
         saved["other_tests"],
+        saved["elsewhere"],
         saved["lacks"],
         saved["skips"],
         saved["failures"],
@@ -228,7 +242,9 @@ def _report(tallies: list[Tally], failed_checks: list[str], seconds: float) -> i
         counts = tally.kernel_tests
         print(
             f"kernel tests on {tally.name}: {counts.get('passed', 0)} passed, {counts.get('failed', 0)} failed, "
-            f"{counts.get('lacking', 0)} skipped" + (f" (the kernel lacks {lacks})" if lacks else "")
+            f"{counts.get('lacking', 0)} skipped"
+            + (f" (the kernel lacks {lacks})" if lacks else "")
+            + (f", {tally.elsewhere} more run on another kernel" if tally.elsewhere else "")
         )
     failed += len(failed_checks)
     print(f"{passed} passed, {failed} failed", flush=True)

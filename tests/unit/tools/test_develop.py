@@ -15,6 +15,7 @@ def write_results(path: Path, **changes: object) -> None:
         "where": "guest",
         "kernel_tests": {"passed": 3, "lacking": 2},
         "other_tests": {"passed": 1},
+        "elsewhere": 0,
         "lacks": {"kprobe_multi": 2},
         "skips": [],
         "failures": [],
@@ -49,6 +50,12 @@ def test_parts_of_a_kernels_tests_are_summed_up(tmp_path: Path, capsys: pytest.C
         "kernel tests on 6.1.0 (guest): 7 passed, 1 failed, 2 skipped (the kernel lacks kprobe_multi: 2)",
         "9 passed, 1 failed",
     ]
+
+
+def test_the_report_says_what_another_kernel_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(tmp_path / "r.json", elsewhere=5, lacks={})
+    _, lines = report(tmp_path / "r.json", capsys)
+    assert lines[-2].endswith("3 passed, 0 failed, 2 skipped, 5 more run on another kernel")
 
 
 @pytest.mark.parametrize(
