@@ -1,7 +1,7 @@
 """BCC's own tools run as packaged, and print what their workload does.
 
-A tool takes seconds in a guest, so the suite runs those that the table marks as ``often``, and each kernel the package
-of its time. ``python -m tests.conformance.bcc_sweep`` runs all, for docs/bcc-coverage.md.
+A tool takes seconds in a guest, so the suite runs those that the table marks as ``often``, each on one kernel, of the
+package of its time. ``python -m tests.conformance.bcc_sweep`` runs all, for docs/bcc-coverage.md.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from tests.harness.features import has_feature
 
 def _parameters() -> Iterator[object]:
     package = "0.37" if has_feature("kprobe_multi") else "0.26"
+    alike = {tool.name for _, tool in find_tools("0.26")} & {tool.name for _, tool in find_tools("0.37")}
+    kernels = ("6.12", "sid") if package == "0.37" else ("6.1",)
     for path, tool in find_tools(package):
         if tool.often:
-            marks = [pytest.mark.one_kernel("6.12", "sid")] if package == "0.37" else []
+            marks = pytest.mark.one_kernel(*(() if tool.name in alike else kernels), key=tool.name)
             yield pytest.param(package, path, tool, id=f"{package}-{tool.name}", marks=marks)
 
 

@@ -1,7 +1,8 @@
 """bpftrace's own tools run as packaged, and print what their workload does.
 
-Each kernel runs the package of its time, because a tool takes seconds in a guest: Debian 12's kernel the tools of
-bpftrace 0.17, newer ones those of 0.27. ``python -m tests.conformance.tools --peer`` runs all beside bpftrace.
+Each kernel runs tools of the package of its time: Debian 12's kernel those of bpftrace 0.17, newer ones those of 0.27.
+A tool takes seconds in a guest, so that one kernel runs it, or only the host.
+``python -m tests.conformance.tools --peer`` runs all beside bpftrace.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ def _packages() -> tuple[str, ...]:
 
 
 def _parameters() -> Iterator[object]:
+    alike = set.intersection(*({tool.name for _, tool in find_tools(package)} for package in PACKAGES))
+    kernels = {"0.17": ("6.1",), "0.27": ("6.12", "sid")}
     for package in _packages():
         for path, tool in find_tools(package):
             needs = ["bpftrace_peer", "btf", "tracefs"]
             if re.search(r"\bk(ret)?probe:", path.read_text()):
                 needs.append("kprobes")
             needs += tool.needs
-            marks = [pytest.mark.needs(*needs)]
-            if package == "0.27":
-                marks.append(pytest.mark.one_kernel("6.12", "sid"))
+            # Of the same tool in both packages one runs.
+            one = () if tool.name in alike else kernels[package]
+            marks = [pytest.mark.needs(*needs), pytest.mark.one_kernel(*one, key=tool.name)]
             yield pytest.param(path, tool, id=f"{package}-{tool.name}", marks=marks)
 
 

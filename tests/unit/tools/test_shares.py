@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.harness.shares import Share, parse_share, runs_here
+from tests.harness.shares import HOST, Share, parse_share, runs_here
 
 KERNELS = ("6.1", "6.12", "sid")
 
@@ -36,6 +36,24 @@ def test_the_kernels_that_are_named_share_it(request: pytest.FixtureRequest) -> 
 def test_what_a_kernel_may_lack_runs_on_each(request: pytest.FixtureRequest) -> None:
     marks = (pytest.mark.needs("kprobe_multi"), pytest.mark.one_kernel)
     assert places(request, "test_x", *marks) == list(KERNELS)
+
+
+def test_the_machine_runs_what_it_can(request: pytest.FixtureRequest) -> None:
+    def guests(*marks: pytest.MarkDecorator) -> list[str]:
+        item = pytest.Function.from_parent(request.node.parent, name="test_x", callobj=lambda: None)
+        for mark in marks:
+            item.add_marker(mark)
+        return [kernel for kernel in KERNELS if runs_here(item, Share(kernel, (HOST, *KERNELS)))]
+
+    assert guests(pytest.mark.one_kernel, pytest.mark.needs("btf", "tracefs")) == []
+    assert len(guests(pytest.mark.one_kernel, pytest.mark.needs("kprobes"))) == 1
+    assert guests(pytest.mark.one_kernel("6.1")) == ["6.1"]
+    assert guests() == list(KERNELS)
+
+
+def test_tests_of_one_key_count_as_one(request: pytest.FixtureRequest) -> None:
+    mark = pytest.mark.one_kernel(key="opensnoop")
+    assert places(request, "test_tool[0.17-opensnoop]", mark) == places(request, "test_tool[0.27-opensnoop]", mark)
 
 
 def test_one_kernel_alone_runs_all(request: pytest.FixtureRequest) -> None:
