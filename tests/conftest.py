@@ -40,11 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer to run a part of the tests, so that several guests can share a kernel's."""
     parser.addoption("--cache-state", default="", help=f"run in these states of the cache: {','.join(STATES)} or all")
     parser.addoption("--part", default="1/1", help="run part K of N (every Nth test, from the Kth on): 1/2")
-    parser.addoption(
-        "--share",
-        default="",
-        help="which kernel this is of those that share tests: 6.1:6.1,6.12",
-    )
+    parser.addoption("--share", default="", help="which kernel this is of those that share tests: 6.1:host,6.1,6.12")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,9 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if folder in item.path.parents and item.get_closest_marker("kernel") is None:
             item.add_marker(pytest.mark.kernel)
     if share := parse_share(config.getoption("--share")):
-        ours = [item for item in items if runs_here(item, share)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(ours)])
-        items[:] = ours
+        config.hook.pytest_deselected(items=[item for item in items if not runs_here(item, share)])
+        items[:] = [item for item in items if runs_here(item, share)]
     part, parts = (int(number) for number in config.getoption("--part").split("/"))
     items[:] = items[part - 1 :: parts]
 

@@ -21,8 +21,6 @@ from trapline.bcc import (
 )
 from trapline.bcc.failures import BccError
 
-pytestmark = pytest.mark.one_kernel
-
 COUNT = """
 BPF_HASH(counts, u32, u64);
 TRACEPOINT_PROBE(syscalls, sys_enter_getuid)
