@@ -35,9 +35,9 @@ keep their rows. One sweep takes about ten minutes; names of tools at its end ma
         python -m tests.conformance.bcc_sweep --package 0.37 --results build/guest/bcc/6.12.jsonl
 
 What a tool must print is in the table of `tests/conformance/bcc_tools.py`; `make test` runs a part of it, each
-tool on one kernel. The shell scripts that start `ucalls`, `uflow`, `ugc`, `uobjnew`, `ustat` and `uthreads` for a language
-(`javacalls`, `pythonflow` …) are not in it, but for `cobjnew`: they run, too, and need a Java, Node.js, Perl, PHP,
-Python, Ruby or Tcl that was built with USDT probes. `reset-trace` uses no BPF.
+tool on one kernel. The shell scripts that start `ucalls`, `uflow`, `ugc`, `uobjnew`, `ustat` and `uthreads` for a
+language (`javacalls`, `pythonflow` …) are not in it, but for `cobjnew`: they run, too, and need a Java, Node.js,
+Perl, PHP, Python, Ruby or Tcl that was built with USDT probes. `reset-trace` uses no BPF.
 """
 
 
