@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from array import array
-from binascii import a2b_base64
 from collections.abc import Sequence
 from zlib import crc32
 
@@ -14,7 +12,7 @@ from trapline.btf.types import BTF_KIND_ENUM, BTF_KIND_ENUM64
 from trapline.errors import KernelError
 from trapline.kernel import _generated_names, _generated_scan
 from trapline.kernel.type_names_ir import FULL
-from trapline.syscall.machine_code import MachineCode
+from trapline.syscall.machine_code import MachineCode, shipped_code
 
 _WORTH_IT = 1 << 16  # bytes of types from which on it is faster to map code
 
@@ -83,8 +81,7 @@ class TypeScanner:
 
 
 def _code_for(types: range, codes: dict[str, tuple[int, str]]) -> tuple[bytes, int] | None:
-    found = codes.get(os.uname().machine)
-    return None if found is None or len(types) < _WORTH_IT else (a2b_base64(found[1]), found[0])
+    return shipped_code(codes) if len(types) >= _WORTH_IT else None
 
 
 def _address_in(source: bytes) -> int:

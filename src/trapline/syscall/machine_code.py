@@ -40,6 +40,18 @@ class MachineCode:
         self._mapping.close()
 
 
+def shipped_code(codes: dict[str, tuple[int, str]]) -> tuple[bytes, int] | None:
+    """Return the code for this machine's architecture, and where it begins; ``None`` when there is none.
+
+    Args:
+        codes: ``CODE`` of a module that `tools.develop.native_code` wrote.
+    """
+    from binascii import a2b_base64  # not every run needs it
+
+    found = codes.get(os.uname().machine)
+    return None if found is None else (a2b_base64(found[1]), found[0])
+
+
 def _executable_file() -> int:
     flags = os.MFD_CLOEXEC
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from array import array
 from functools import cache
@@ -121,7 +122,7 @@ def test_many_searches_without_an_index_find_the_same() -> None:
 def test_what_comes_with_trapline_scans_a_large_section(monkeypatch: pytest.MonkeyPatch) -> None:
     types, strings = encode(4, 5, 1) * 2000, b"\0ab\0"
     found = TypeScanner().scan(types, range(len(types)))
-    if type_scan.os.uname().machine in _generated_scan.CODE:
+    if os.uname().machine in _generated_scan.CODE:
         assert found is not None and list(found[0]) == list(scan_offsets(array("I", types)))
         table = TypeScanner().hash_names(types + strings, *parts(types, strings), found[0], 1)
         assert table is not None and list(table.candidates(b"ab")) == list(range(1, 2001))

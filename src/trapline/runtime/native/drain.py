@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 from trapline.hints import Protocol
 from trapline.runtime.native import tables as t
 from trapline.runtime.native.memo import Memo
 from trapline.runtime.native.plan import Plan
-from trapline.syscall.machine_code import MachineCode
+from trapline.syscall.machine_code import MachineCode, shipped_code
 from trapline.syscall.ringbuf import RingAddresses
 
 _ROOM = 128 << 10  # bytes of text per call
@@ -43,12 +42,10 @@ class NativeReader:
     @classmethod
     def for_this_machine(cls, plan: Plan, ring: AddressedRing) -> NativeReader | None:
         """Return a reader with the code that comes with trapline; ``None`` when there is none for this architecture."""
-        from binascii import a2b_base64
-
         from trapline.runtime.native._generated_code import CODE
 
-        found = CODE.get(os.uname().machine)
-        return None if found is None else cls((a2b_base64(found[1]), found[0]), plan, ring)
+        code = shipped_code(CODE)
+        return None if code is None else cls(code, plan, ring)
 
     def read(self) -> tuple[int, int, bytes]:
         """Take records out up to the first that needs Python, or until about 128 KiB of text are there.
