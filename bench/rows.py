@@ -57,7 +57,8 @@ HOST_WALLS = (
     ),
     Wall(
         "print a hist for each of 1,000 keys",
-        ("-e", _MANY + "{ for ($i : 0..1000) { @[$i] = hist($i); @[$i] = hist($i * 100); } exit(); }"),
+        # With the limit that every program has: for 200,000 elements the kernel alone takes 0.3 s, whoever asks it.
+        ("-e", "BEGIN { for ($i : 0..1000) { @[$i] = hist($i); @[$i] = hist($i * 100); } exit(); }"),
         0.50,
     ),
     Wall("-lv 'struct task_struct'", ("-lv", "struct task_struct"), 0.50),

@@ -18,7 +18,7 @@ from trapline.codegen.jit import compile_position_independent
 from trapline.codegen.llvm import version
 from trapline.ir.function import Function
 from trapline.kernel import type_names_ir, type_scan_ir
-from trapline.runtime.native import reader
+from trapline.runtime.native import elements_ir, reader
 
 _SOURCE = Path(__file__).resolve().parents[2] / "src" / "trapline"
 # Others do in Python what it does: what nobody ran is not shipped.
@@ -67,6 +67,12 @@ GENERATED = (
         "trapline.runtime.native.reader",
         reader.reader_functions,
         reader.ENTRY,
+    ),
+    Generated(
+        _SOURCE / "runtime/native/_generated_elements.py",
+        "trapline.runtime.native.elements_ir",
+        elements_ir.element_functions,
+        elements_ir.ENTRY,
     ),
     Generated(
         _SOURCE / "kernel/_generated_scan.py",

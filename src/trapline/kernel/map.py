@@ -167,15 +167,20 @@ class Map:
             with _mapped_errors(self.name):
                 key = bpf.get_next_key(fd, key, size)
 
-    def items(self) -> list[tuple[bytes, bytes]]:
-        """Return all (key, value) pairs, in batches where the kernel can.
+    def packed(self) -> tuple[int, bytes, bytes] | None:
+        """Return how many elements there are, their keys, and their values, one behind the other.
 
         Returns:
-            A snapshot; elements that change while it is taken appear in one of their states.
+            A snapshot; elements that change while it is taken appear in one of their states.  ``None`` when the kernel
+            gives no batches of this map.
         """
-        found = self._batched(abi.BPF_MAP_LOOKUP_BATCH)
+        return self._batched(abi.BPF_MAP_LOOKUP_BATCH)
+
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """Return all (key, value) pairs, in batches where the kernel can: a snapshot, as `packed`."""
+        found = self.packed()
         if found is not None:
-            return found
+            return unpack(found)
         pairs = ((key, self.lookup(key)) for key in list(self.keys()))
         return [(key, value) for key, value in pairs if value is not None]
 
@@ -190,7 +195,7 @@ class Map:
             return pairs
         found = self._batched(abi.BPF_MAP_LOOKUP_AND_DELETE_BATCH)
         if found is not None:
-            return found
+            return unpack(found)
         taken = []
         for key in list(self.keys()):
             value = self.lookup(key)
@@ -220,7 +225,7 @@ class Map:
         """How many elements there are (an array always has all of them)."""
         return self.spec.max_entries if self.spec.type in _ARRAYS else sum(1 for _ in self.keys())
 
-    def _batched(self, command: int) -> list[tuple[bytes, bytes]] | None:
+    def _batched(self, command: int) -> tuple[int, bytes, bytes] | None:
         """Walk the map by batches; ``None`` when this map or kernel cannot."""
         if self.spec.type not in _HASHES and (
             self.spec.type not in _ARRAYS or command == abi.BPF_MAP_LOOKUP_AND_DELETE_BATCH
@@ -229,7 +234,8 @@ class Map:
         key_size, value_size = self.spec.key_size, self.read_size
         count = max(1, min(_BATCH, self.spec.max_entries))
         token: ctypes.Array[ctypes.c_char] | None = None
-        found: list[tuple[bytes, bytes]] = []
+        total = 0
+        all_keys, all_values = bytearray(), bytearray()
         while True:
             keys = ctypes.create_string_buffer(count * key_size)
             values = ctypes.create_string_buffer(count * value_size)
@@ -239,12 +245,14 @@ class Map:
                 count *= 2  # one bucket alone holds more than the buffer
                 continue
             if result not in (0, -errno.ENOENT):
-                if token is None and not found:
+                if token is None and not total:
                     return None
                 raise MapError(f"cannot read map {self.name}: {os.strerror(-result)}", errno=-result)
-            found.extend(zip(_slices(keys, key_size, handled), _slices(values, value_size, handled), strict=True))
+            total += handled
+            all_keys += memoryview(keys)[: handled * key_size]
+            all_values += memoryview(values)[: handled * value_size]
             if result == -errno.ENOENT:
-                return found
+                return total, bytes(all_keys), bytes(all_values)
             token = following
 
     # ---- particular kinds
@@ -286,9 +294,15 @@ class Map:
         return f"<Map {self.name} {self.spec.type}{' closed' if self.fd.closed else ''}>"
 
 
-def _slices(buffer: ctypes.Array[ctypes.c_char], size: int, count: int) -> list[bytes]:
-    """Return the first `count` pieces of `size` bytes."""
-    return [piece for (piece,) in struct.iter_unpack(f"{size}s", memoryview(buffer)[: size * count])]
+def unpack(packed: tuple[int, bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the (key, value) pairs of what `Map.packed` returned."""
+    count, keys, values = packed
+    return list(zip(_slices(keys, count), _slices(values, count), strict=True))
+
+
+def _slices(data: bytes, count: int) -> list[bytes]:
+    """Return `count` pieces of the same size."""
+    return [piece for (piece,) in struct.iter_unpack(f"{len(data) // count}s", data)] if count else []
 
 
 class _mapped_errors:

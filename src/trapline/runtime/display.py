@@ -65,14 +65,9 @@ def make_text(value: v.Value, trailer: bytes = b"..") -> Text:
         from trapline.runtime.series import series_text  # few programs need it
 
         return lambda item: series_text(value, item)
-    if is_decimal(value):
+    if isinstance(value, v.IntV | v.BitsV | v.CountV | v.SumV | v.MinV | v.MaxV | v.AvgV):
         return lambda item: b"%d" % item
     return lambda item: str(item).encode("utf-8", "surrogateescape")
-
-
-def is_decimal(value: v.Value) -> bool:
-    """Tell whether values of this layout are shown as decimal numbers."""
-    return isinstance(value, v.IntV | v.BitsV | v.CountV | v.SumV | v.MinV | v.MaxV | v.AvgV)
 
 
 def make_key_text(value: v.Value, trailer: bytes = b"..") -> Text:

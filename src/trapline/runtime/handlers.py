@@ -164,9 +164,9 @@ def _print_map_element(event: s.PrintMapElementEvent, context: Context) -> Handl
 
 
 def _print_map(event: s.PrintMapEvent, context: Context) -> Handler:
-    reader, write = context.reader(event.map), context.output.map
+    reader, output = context.reader(event.map), context.output
     top, div = event.top, event.div
-    return lambda data, offset, length: write(reader.spec, reader.read_shown(top, div))
+    return lambda data, offset, length: reader.show(output, top, div)
 
 
 def _clear_map(event: s.ClearMapEvent, context: Context) -> Handler:

@@ -308,9 +308,7 @@ class EventLoop:
         for name in sorted(self._readers):
             reader = self._readers[name]
             if reader.spec.printed:
-                items = reader.read()
-                if items:
-                    self._output.map(reader.spec, items)
+                reader.show(self._output, unset=False)
 
     def close(self) -> None:
         """Close what the loop waits with; the ring and the maps are the caller's."""

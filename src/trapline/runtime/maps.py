@@ -7,9 +7,13 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from trapline.hints import Any, Protocol
 from trapline.ir.spec import MapSpec
 from trapline.ir.values import AGGREGATES, BUCKETED
+from trapline.kernel.map import unpack
 from trapline.runtime.aggregate import is_per_cpu, make_merge, make_reader, top_and_divide
 from trapline.runtime.encode import make_encoder
 from trapline.runtime.objects import Namer
+from trapline.runtime.output.protocol import Output
+
+_MANY = 1000  # elements from which on native code shows them
 
 
 class RawMap(Protocol):
@@ -24,6 +28,9 @@ class RawMap(Protocol):
 
     def items(self) -> list[tuple[bytes, bytes]]:
         """Return all (key, value) pairs."""
+
+    def packed(self) -> tuple[int, bytes, bytes] | None:
+        """Return how many elements there are, their keys, and their values; ``None`` where only `items` can."""
 
     def lookup(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or ``None``."""
@@ -52,6 +59,7 @@ class MapReader:
     def __init__(self, raw: RawMap, namer: Namer) -> None:
         self.raw = raw
         self.spec = raw.spec
+        self._namer = namer
         self._read = make_reader(raw.spec, namer)
 
     def read(self, top: int = 0, div: int = 0) -> list[tuple[Any, Any]]:
@@ -64,6 +72,41 @@ class MapReader:
         if found or not self.spec.scalar or isinstance(self.spec.value, BUCKETED):
             return found
         return self._read([(bytes(self.spec.key_size), bytes(self.spec.value_size + 7 & ~7))])
+
+    def show(self, output: Output, top: int = 0, div: int = 0, *, unset: bool = True) -> None:
+        """Write what ``print(@m, top, div)`` shows.
+
+        Args:
+            output: takes it.
+            top, div: as `read`.
+            unset: also write a scalar map that was never set, as 0.
+        """
+        packed = None if self.spec.scalar or div > 1 else self.raw.packed()
+        if packed is None:
+            items = self.read_shown(top, div) if unset else self.read(top, div)
+        elif packed[0] >= _MANY and self._show_natively(packed, output, top):
+            return
+        else:
+            items = top_and_divide(self._read(unpack(packed)), self.spec.value, top, div)
+        if items or unset:
+            output.map(self.spec, items)
+
+    def _show_natively(self, packed: tuple[int, bytes, bytes], output: Output, top: int) -> bool:
+        """Write elements by native code; return ``False``, with nothing written, where it cannot."""
+        if output.framing is None or output.framing.json:
+            return False
+        from trapline.runtime.native.elements import element_texts, make_element_plan, open_printer
+
+        plan = make_element_plan(self.spec, output.trailer, self._namer)
+        printer = None if plan is None else open_printer()
+        if plan is None or printer is None:
+            return False
+        try:
+            for text in element_texts(printer, plan, packed, top):
+                output.framed(text)
+        finally:
+            printer.close()
+        return True
 
 
 class _Items(ItemsView[Any, Any]):

@@ -55,6 +55,9 @@ class SplitMap:
         lengthen = self._cut.lengthen
         return [*self._long.items(), *[(lengthen(key), value) for key, value in self._short.items()]]
 
+    def packed(self) -> None:
+        """Return ``None``: the kernel's batches have another shape."""
+
     def lookup(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or ``None``."""
         raw, own = self._home(key)
@@ -107,6 +110,9 @@ class ScalarArray:
         value = self.lookup(self._key)
         return [] if value is None else [(self._key, value)]
 
+    def packed(self) -> None:
+        """Return ``None``: the kernel's batches have another shape."""
+
     def lookup(self, key: bytes) -> bytes | None:
         """Return the value, or ``None`` when it was never set."""
         slots = self._slots()
@@ -158,6 +164,9 @@ class BucketArray:
             counts = self._raw.lookup(bytes(4))
             return [] if counts is None else [(bytes(4), counts)]
         return found
+
+    def packed(self) -> None:
+        """Return ``None``: the kernel's batches have another shape."""
 
     def lookup(self, key: bytes) -> bytes | None:
         """Return the counts of a bucket, or ``None`` when it is empty."""

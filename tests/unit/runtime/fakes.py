@@ -49,6 +49,9 @@ class FakeMap:
     def items(self) -> list[tuple[bytes, bytes]]:
         return list(self.data.items())
 
+    def packed(self) -> tuple[int, bytes, bytes] | None:
+        return len(self.data), b"".join(self.data), b"".join(self.data.values())
+
     def lookup(self, key: bytes) -> bytes | None:
         return self.data.get(key)
 

@@ -57,8 +57,8 @@ def _is_named(value: v.Value) -> bool:
     return isinstance(value, v.KsymV | v.UsernameV | v.ProbeNameV | v.EnumV | v.BoolV)
 
 
-class _Unsuited(Exception):
-    """The reader cannot show this."""
+class Unsuited(Exception):
+    """Native code cannot show this."""
 
 
 def make_plan(events: Sequence[Event], framing: Framing, trailer: bytes, namer: Namer) -> Plan:
@@ -76,6 +76,30 @@ def make_plan(events: Sequence[Event], framing: Framing, trailer: bytes, namer: 
     # The reader copies whole words.
     tables = b"".join(planner.events), b"".join(planner.steps), bytes(planner.pool) + bytes(8)
     return Plan(*tables, planner.shown, tuple(planner.remembered))
+
+
+def plan_element(
+    name: str, key: v.Value, at: int, signed: bool, trailer: bytes, namer: Namer
+) -> tuple[bytes, bytes, bytes]:
+    """Make the tables of a map's element, ``@name[key]: value``.
+
+    Args:
+        name: of the map.
+        key: its layout.
+        at: where it is behind the value, a word.
+        signed: how the value is shown.
+        trailer: marks a string that fills its field.
+        namer: gives names to addresses, user ids, probes.
+
+    Returns:
+        The row of the event, the steps, and the texts.
+
+    Raises:
+        Unsuited: there is no step for such a key.
+    """
+    planner = _Planner(Framing(), trailer, namer)
+    planner.element(name.encode(), key, at, v.IntV(8, signed))
+    return planner.events[0], b"".join(planner.steps), bytes(planner.pool) + bytes(8)
 
 
 class _Planner:
@@ -103,14 +127,29 @@ class _Planner:
                 self._text(b"\n")
                 size = event.size
             if self._room > _MOST_ROOM:
-                raise _Unsuited
-        except _Unsuited:
+                raise Unsuited
+        except Unsuited:
             size = 0
         if not size:
             del self.steps[first:]
             del self.remembered[known:]
         self.shown += bool(size)
         self.events.append(t.EVENT.pack(size, first, len(self.steps), self._room))
+
+    def element(self, name: bytes, key: v.Value, at: int, value: v.IntV) -> None:
+        """Add the row of a map's element."""
+        self._room = t.SLACK
+        self._text(name + b"[")
+        if isinstance(key, v.TupleV):
+            self._elements(key, at)
+        else:
+            self._value(key, at)
+        self._text(b"]: ")
+        self._value(value, 0)
+        self._text(b"\n")
+        if self._room > _MOST_ROOM:
+            raise Unsuited
+        self.events.append(t.EVENT.pack(at + key.size, 0, len(self.steps), self._room))
 
     def _printf(self, event: PrintfEvent) -> None:
         texts, conversions = parse_format(event.format)
@@ -130,15 +169,15 @@ class _Planner:
             self._remember(conversion, field)
             return
         if conversion.precision is not None:
-            raise _Unsuited
+            raise Unsuited
         if isinstance(value, v.StrV) and kind == "s":
             self._string(field.offset, value.size, width, flags)
             return
         number = converted_number(conversion, value)
         if number is None or kind not in _KINDS or set(conversion.flags) & set("+ "):
-            raise _Unsuited
+            raise Unsuited
         if kind == "c" and self.framing.json:  # it may need an escape
-            raise _Unsuited
+            raise Unsuited
         prefix = kind == "p" or (kind in "xX" and "#" in conversion.flags)
         if "0" in conversion.flags and not flags and not prefix and kind != "c":
             flags |= t.ZEROS
@@ -157,13 +196,16 @@ class _Planner:
             self._string(at, value.size, 0, 0)
         elif isinstance(value, v.TupleV):
             self._text(b"(")
-            for index, (place, element) in enumerate(value.elements):
-                if index:
-                    self._text(b", ")
-                self._value(element, at + place)
+            self._elements(value, at)
             self._text(b")")
         else:
-            raise _Unsuited
+            raise Unsuited
+
+    def _elements(self, value: v.TupleV, at: int) -> None:
+        for index, (place, element) in enumerate(value.elements):
+            if index:
+                self._text(b", ")
+            self._value(element, at + place)
 
     def _remember(self, conversion: Conversion, field: Field) -> None:
         show, number = make_printf(str(conversion), (field,), self.namer, self.trailer), len(self.remembered) + 1
@@ -206,5 +248,5 @@ class _Planner:
     def _escaped(self, text: bytes) -> bytes:
         escaped = self.framing.escape(text)
         if escaped is None:
-            raise _Unsuited
+            raise Unsuited
         return escaped

@@ -1,6 +1,6 @@
-"""The memory that the native reader works with: its state, a row per event, a row per step.
+"""The memory that native code works with: its state, a row per event, a row per step.
 
-`reader` writes the code that reads them, `plan` fills them.
+`reader`, `elements_ir` and `steps` write the code that reads them, `plan`, `drain` and `elements` fill them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,37 @@ STATE = (
     "length",  # and its length in bytes
     "next",  # the consumer position behind it
 )
-STATE_BYTES = 8 * len(STATE)
 
-# What the reader returns.
+# The state of the printer of maps.
+ELEMENTS = (
+    "keys",  # address of the keys, one behind the other; a word may be read behind the last
+    "key_size",
+    "values",  # address of the values
+    "stride",  # bytes of a value, all CPUs' parts
+    "parts",  # how many words of it are added up
+    "value_size",  # of the first number: 1, 2, 4 or 8 bytes; there is but one if it is no word
+    "value_flags",
+    "count",
+    "records",  # address of room for {u64 value; key}, one for each element
+    "record_size",
+    "columns",  # address of the bytes to sort by
+    "column_count",
+    "spare",  # address of a word for each record
+    "other",  # the same
+    "order",  # address of the sorted records' addresses; 0 before the first call
+    "next",  # the number of the next one that is shown
+    "events",  # address of a row of an event: how a record is shown
+    "steps",
+    "pool",
+    "out",
+    "out_end",
+)
+
+# A row per byte to sort by: where it is in a record, and what it is xor-ed with.
+COLUMN = struct.Struct("<II")
+COLUMN_AT, COLUMN_FLIP = 0, 4
+
+# What both return.
 DONE, FULL, PYTHON = 0, 1, 2  # no record is left; the output has no room; `record` needs Python
 
 # A row per event: the least length of its record (0: Python handles it), its steps, the most bytes that they write.

@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from trapline.hints import Any
 from trapline.ir.spec import FaultSite, MapSpec
 from trapline.ir.values import BUCKETED, Value
-from trapline.runtime.display import Text, is_decimal, make_key_text, make_text
+from trapline.runtime.display import Text, make_key_text, make_text
 from trapline.runtime.output.protocol import Framing, Items, Location, fault_message
 from trapline.runtime.output.sink import Sink
-
-_LINES = 1000  # of a map that are written at a time
 
 
 class TextOutput:
@@ -73,11 +71,6 @@ class TextOutput:
         if spec.scalar or spec.key is None:
             for _, item in items:
                 self._out.write(name + separator + text(item) + end)
-            return
-        if is_decimal(spec.key) and is_decimal(spec.value):
-            line = b"%b[%%d]: %%d\n" % name
-            for at in range(0, len(items), _LINES):
-                self._out.write(b"".join([line % pair for pair in items[at : at + _LINES]]))
             return
         key_text = self._key_texts.get(spec.key)
         if key_text is None:
