@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from trapline.btf import Btf
 from trapline.clang.ctype import CPointer, CRecord
 from trapline.clang.includes import read_headers
-from trapline.clang.libclang import Api, drop_clang, parse_text
+from trapline.clang.libclang import drop_clang, parse_text
 from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c.lower_programs import lower_program
@@ -95,14 +95,14 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
             clashes |= new
         elif types is not None or (types := find_module_types(target, find_missing_types(messages))) is None:
             break
-    reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
+    reader = Reader(source, TypeReader(), _character_offsets(source.text))
     diagnostics = one_for_each_table(diagnose(reader, d) for d in unit.diagnostics)
     if any(d.severity.name == "ERROR" for d in diagnostics):
         raise ParseError([d for d in diagnostics if d.severity.name == "ERROR"])
     diagnostics += warn_unknown_configs(source, prelude.unknown_configs)
     with _deep_recursion():
         declarations = read_declarations(reader, unit.cursor, options.externs)
-        del unit, reader, api
+        del unit, reader
         drop_clang()  # LLVM is next
         return _lower(source, target, declarations, scan.license, diagnostics)
 
