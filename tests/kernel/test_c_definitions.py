@@ -64,7 +64,7 @@ def test_a_cached_program_needs_no_libclang(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout.strip() == "12"
-        assert ("clang.cindex" in done.stderr) == loaded
+        assert ("trapline.clang.c_api" in done.stderr) == loaded
 
 
 @pytest.mark.needs("module_btf")

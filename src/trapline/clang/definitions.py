@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trapline.clang import ctype as c
-from trapline.clang.libclang import Api, Cursor
+from trapline.clang.c_api import Cursor, Type
 from trapline.clang.read_types import TypeReader, UnknownTypeError
 from trapline.clang.unit import SUPPLIED, Unit
-from trapline.hints import Any
 from trapline.records import record
 
 _USER_TAG = 'btf_type_tag("user")))'
-_TAGS = {"STRUCT_DECL": "struct", "UNION_DECL": "union", "ENUM_DECL": "enum"}
+_TAGS = {"StructDecl": "struct", "UnionDecl": "union", "EnumDecl": "enum"}
 
 
 @record(frozen=True)
@@ -38,14 +37,14 @@ class _Types(TypeReader):
     A pointer keeps its tag ``user``, which libclang shows only in the text of the type as it is written.
     """
 
-    def read(self, type_: Any) -> c.CType:
+    def read(self, type_: Type) -> c.CType:
         written = type_
-        while written.kind == self._api.type_kinds.TYPEDEF:
+        while written.kind == "Typedef":
             written = written.get_declaration().underlying_typedef_type
-        if written.kind == self._api.type_kinds.POINTER:
+        if written.kind == "Pointer":
             user = written.spelling.rpartition("*")[0].rstrip().endswith(_USER_TAG)
             return c.CPointer(written.spelling, lambda: self.read(written.get_pointee()), user=user)
-        if written.kind == self._api.type_kinds.CONSTANTARRAY:
+        if written.kind == "ConstantArray":
             return c.CArray(self.read(written.element_type), written.element_count)
         try:
             return super().read(type_)
@@ -62,20 +61,19 @@ class Definitions:
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self._api = Api()
-        self._types = _Types(self._api)
+        self._types = _Types()
         self._declared: dict[tuple[str, str], Cursor] = {}
         self._constants: dict[str, tuple[Cursor, Cursor]] = {}
         self._macros: dict[str, Cursor] = {}
         for cursor in unit.unit.cursor.get_children():
-            if cursor.kind.name == "MACRO_DEFINITION":
+            if cursor.kind == "macro definition":
                 self._macros[cursor.spelling] = cursor
             else:
                 self._declare(cursor)
 
     def _declare(self, cursor: Cursor) -> None:
-        kind = cursor.kind.name
-        if kind == "TYPEDEF_DECL":
+        kind = cursor.kind
+        if kind == "TypedefDecl":
             if not _is_supplied(cursor):
                 self._declared["", cursor.spelling] = cursor
             return
@@ -85,7 +83,7 @@ class Definitions:
         if not cursor.is_anonymous() and not _is_supplied(cursor):
             self._declared[tag, cursor.spelling] = cursor
         for child in cursor.get_children():
-            if child.kind.name == "ENUM_CONSTANT_DECL":
+            if child.kind == "EnumConstantDecl":
                 if not _is_supplied(child):
                     self._constants[child.spelling] = child, cursor
             else:
@@ -120,23 +118,22 @@ class Definitions:
         cursor = self._macros.get(name)
         if cursor is None:
             return None
-        tokens = [t.spelling for t in cursor.get_tokens() if t.kind.name != "COMMENT"][1:]
+        tokens = [text for kind, text in cursor.get_tokens() if kind != "comment"][1:]
         body = "".join(_joined(tokens))
-        return CMacro(name, body, self._api.has_parameters(cursor)) if body else None
+        return CMacro(name, body, cursor.is_macro_function_like()) if body else None
 
     def evaluate(self, name: str) -> CConstant | None:
         """Return the value of a macro without parameters as C sees it, or ``None`` when it is no integer constant."""
         variable = self._unit.evaluate(name)
-        initialiser = None if variable is None else self._api.initialiser(variable)
-        if initialiser is None:
+        if variable is None:
             return None
-        kind = self._types.read(variable.type)
-        value = self._api.evaluate(initialiser)
+        kind, initialiser = self._types.read(variable.type), variable.get_initialiser()
+        value = None if initialiser is None else initialiser.evaluate()
         return CConstant(kind.wrap(value), kind) if isinstance(kind, c.CInt) and value is not None else None
 
 
 def _enumerators(cursor: Cursor) -> tuple[tuple[int, str], ...]:
-    return tuple((v.enum_value, v.spelling) for v in cursor.get_children() if v.kind.name == "ENUM_CONSTANT_DECL")
+    return tuple((v.enum_value, v.spelling) for v in cursor.get_children() if v.kind == "EnumConstantDecl")
 
 
 def _joined(tokens: list[str]) -> Iterator[str]:
@@ -155,5 +152,4 @@ def _is_word(char: str) -> bool:
 
 def _is_supplied(cursor: Cursor) -> bool:
     """Whether a declaration comes from the kernel's types, which are read where they are complete."""
-    file = cursor.location.file
-    return file is not None and file.name == SUPPLIED
+    return cursor.location.file == SUPPLIED

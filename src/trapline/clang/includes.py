@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from trapline.clang.libclang import ROOT, TranslationUnit, load_cindex
+from trapline.clang.c_api import TranslationUnit, resource_folder
+from trapline.clang.libclang import ROOT
 from trapline.records import record
 
 _DIRECTIVE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
@@ -39,7 +40,7 @@ class Headers:
 
     def system(self) -> tuple[str, ...]:
         """Return the folders that are searched last: those of the compiler and of the C library."""
-        built_in = os.path.join(os.path.dirname(load_cindex().__file__), "native", "resource", "include")
+        built_in = os.path.join(resource_folder(), "include")
         return (built_in, "/usr/local/include", f"/usr/include/{self.machine}", "/usr/include")
 
     def arguments(self) -> list[str]:
@@ -100,7 +101,7 @@ def dependencies(unit: TranslationUnit, text: str, headers: Headers) -> tuple[st
         text: the text itself.
         headers: where it looked for files.
     """
-    paths = {os.path.abspath(inclusion.include.name) for inclusion in unit.get_includes()}
+    paths = {os.path.abspath(path) for path in unit.get_includes()}
     paths = {path for path in paths if not path.startswith(ROOT)}
     for name, quoted in [*included_names(text), *((file, True) for file in headers.files)]:
         for path in _candidates(name, quoted, headers):

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from trapline.clang import ctype as c
-from trapline.clang.libclang import Api, Cursor
+from trapline.clang.c_api import Cursor, Type
 from trapline.errors import InternalError
-from trapline.hints import Any
 
-_INTEGER_KINDS = {
-    "BOOL": "_Bool",
-    "CHAR_S": "char",
-    "CHAR_U": "char",
-    "SCHAR": "signed char",
-    "UCHAR": "unsigned char",
-    "SHORT": "short",
-    "USHORT": "unsigned short",
-    "INT": "int",
-    "UINT": "unsigned int",
-    "LONG": "long",
-    "ULONG": "unsigned long",
-    "LONGLONG": "long long",
-    "ULONGLONG": "unsigned long long",
-    "INT128": "__int128",
-    "UINT128": "unsigned __int128",
+_INTEGERS = {
+    "Bool": c.INTEGERS["_Bool"],
+    "Char_S": c.INTEGERS["char"],
+    "Char_U": c.INTEGERS["char"],
+    "SChar": c.INTEGERS["signed char"],
+    "UChar": c.INTEGERS["unsigned char"],
+    "Short": c.INTEGERS["short"],
+    "UShort": c.INTEGERS["unsigned short"],
+    "Int": c.INTEGERS["int"],
+    "UInt": c.INTEGERS["unsigned int"],
+    "Long": c.INTEGERS["long"],
+    "ULong": c.INTEGERS["unsigned long"],
+    "LongLong": c.INTEGERS["long long"],
+    "ULongLong": c.INTEGERS["unsigned long long"],
+    "Int128": c.INTEGERS["__int128"],
+    "UInt128": c.INTEGERS["unsigned __int128"],
 }
 
 
@@ -37,44 +36,37 @@ class UnknownTypeError(Exception):
 class TypeReader:
     """Reads types, keeping one `CRecord` per declaration."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._records: dict[int, list[tuple[Cursor, c.CRecord]]] = {}
-        self._integers: dict[Any, c.CInt] = {
-            getattr(api.type_kinds, kind): c.INTEGERS[name]
-            for kind, name in _INTEGER_KINDS.items()
-            if hasattr(api.type_kinds, kind)
-        }
+    def __init__(self) -> None:
+        self._records: dict[Cursor, c.CRecord] = {}
 
-    def read(self, type_: Any) -> c.CType:
+    def read(self, type_: Type) -> c.CType:
         """Return the type; typedefs and qualifiers are looked through.
 
         Raises:
             UnknownTypeError: a type that has no place in BPF.
         """
-        kinds = self._api.type_kinds
         type_ = type_.get_canonical()
         kind = type_.kind
-        integer = self._integers.get(kind)
+        integer = _INTEGERS.get(kind)
         if integer is not None:
             return integer
-        if kind == kinds.POINTER:
+        if kind == "Pointer":
             return c.CPointer(type_.spelling, lambda: self.read(type_.get_pointee()))
-        if kind == kinds.RECORD:
+        if kind == "Record":
             return self._record(type_)
-        if kind == kinds.CONSTANTARRAY:
+        if kind == "ConstantArray":
             return c.CArray(self.read(type_.element_type), type_.element_count)
-        if kind == kinds.INCOMPLETEARRAY:
+        if kind == "IncompleteArray":
             return c.CArray(self.read(type_.element_type), 0)
-        if kind == kinds.ENUM:
+        if kind == "Enum":
             return self._enum(type_)
-        if kind == kinds.VOID:
+        if kind == "Void":
             return c.VOID
-        if kind in (kinds.FUNCTIONPROTO, kinds.FUNCTIONNOPROTO):
+        if kind in ("FunctionProto", "FunctionNoProto"):
             return c.CFunction(type_.spelling)
         raise UnknownTypeError(type_.spelling)
 
-    def _enum(self, type_: Any) -> c.CInt:
+    def _enum(self, type_: Type) -> c.CInt:
         declaration = type_.get_declaration()
         base = self.read(declaration.enum_type)
         if not isinstance(base, c.CInt):
@@ -82,26 +74,24 @@ class TypeReader:
         name = "" if declaration.is_anonymous() else declaration.spelling
         return c.CInt(base.name, base.size, base.signed, base.rank, name or "(anonymous)")
 
-    def _record(self, type_: Any) -> c.CRecord:
+    def _record(self, type_: Type) -> c.CRecord:
         declaration = type_.get_declaration()
-        known = self._records.setdefault(declaration.hash, [])
-        for cursor, record in known:
-            if cursor == declaration:
-                return record
+        known = self._records.get(declaration)
+        if known is not None:
+            return known
         size = type_.get_size()
-        record = c.CRecord(
-            key=f"{declaration.hash}:{len(known)}:{type_.spelling}",
+        record = self._records[declaration] = c.CRecord(
+            key=f"{len(self._records)}:{type_.spelling}",
             name="" if declaration.is_anonymous() else declaration.spelling,
-            union=declaration.kind == self._api.kinds.UNION_DECL,
+            union=declaration.kind == "UnionDecl",
             size=max(size, 0),
             align=max(type_.get_align(), 1),
             resolve=lambda: tuple(self.field(f) for f in type_.get_fields()),
             complete=size >= 0,
             find_annotations=lambda: frozenset(
-                child.spelling for child in declaration.get_children() if child.kind == self._api.kinds.ANNOTATE_ATTR
+                child.spelling for child in declaration.get_children() if child.kind == "attribute(annotate)"
             ),
         )
-        known.append((declaration, record))
         return record
 
     def field(self, declaration: Cursor) -> c.CField:

@@ -10,9 +10,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
+from trapline.clang.c_api import Cursor, Finding, TranslationUnit
 from trapline.clang.includes import Headers, is_kernel_header, read_text
-from trapline.clang.libclang import ROOT, TranslationUnit, parse_files
-from trapline.hints import Any
+from trapline.clang.libclang import ROOT, parse_files
 from trapline.records import record
 from trapline.source import Diagnostic, Severity, Source, Span
 
@@ -93,7 +93,7 @@ class Unit:
         arguments = ["-include", SUPPLIED, *self._arguments, "-idirafter", f"{ROOT}/include", "-idirafter", _ABSENT]
         return parse_files(MAIN, files, arguments, _DETAILED_PREPROCESSING | _SKIP_BODIES | _KEEP_GOING)
 
-    def evaluate(self, expression: str) -> Any:
+    def evaluate(self, expression: str) -> Cursor | None:
         """Return the cursor of a variable that `expression` initialises, or ``None`` when clang rejects it.
 
         The variable has the expression's type and belongs to a unit of its own.
@@ -103,7 +103,7 @@ class Unit:
             return None
         found = None
         for cursor in unit.cursor.get_children():
-            if cursor.kind.name == "VAR_DECL" and cursor.spelling == "__trapline_value":
+            if cursor.kind == "VarDecl" and cursor.spelling == "__trapline_value":
                 found = cursor
         return found
 
@@ -112,16 +112,16 @@ class Unit:
         sources: dict[str, Source] = {}
         return [self._diagnostic(d, sources) for d in self.unit.diagnostics if d.severity >= _ERROR]
 
-    def _diagnostic(self, found: Any, sources: dict[str, Source]) -> Diagnostic:
+    def _diagnostic(self, found: Finding, sources: dict[str, Source]) -> Diagnostic:
         message = found.spelling
         hints = _hints(message)
         file = found.location.file
         if file is None:
             return Diagnostic(message, None, Severity.ERROR, hints)
         start, end = _extent(found)
-        if file.name != MAIN:
-            text = self._supplied if file.name == SUPPLIED else read_text(file.name)
-            source = sources.setdefault(file.name, Source(file.name, text))
+        if file != MAIN:
+            text = self._supplied if file == SUPPLIED else read_text(file)
+            source = sources.setdefault(file, Source(file, text))
             data = source.text.encode("utf-8", "surrogateescape")
             return Diagnostic(message, _span(source, _characters(data, start), _characters(data, end)), hints=hints)
         index = bisect_right([p.start for p in self._pieces], start) - 1
@@ -153,7 +153,7 @@ def _hints(message: str) -> tuple[str, ...]:
     return ()
 
 
-def _extent(found: Any) -> tuple[int, int]:
+def _extent(found: Finding) -> tuple[int, int]:
     """Return the bytes that a finding is about."""
     at = found.location.offset
     for extent in found.ranges:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 # Each costs milliseconds; some are needed later, by what uses them.
-_HEAVY = ("pathlib", "socket", "subprocess", "tempfile", "shutil", "traceback", "clang.cindex", "llvmlite")
+_HEAVY = ("pathlib", "socket", "subprocess", "tempfile", "shutil", "traceback", "trapline.clang.c_api", "llvmlite")
 
 
 def test_importing_bcc_leaves_heavy_modules_out() -> None:

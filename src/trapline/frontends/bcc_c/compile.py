@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from trapline.btf import Btf
+from trapline.clang.c_api import Finding
 from trapline.clang.ctype import CPointer, CRecord
 from trapline.clang.includes import read_headers
-from trapline.clang.libclang import Api, drop_clang, parse_text
+from trapline.clang.libclang import drop_clang, parse_text
 from trapline.clang.read_types import TypeReader
 from trapline.errors import ParseError
 from trapline.frontends.bcc_c.lower_programs import lower_program
 from trapline.frontends.bcc_c.lowerer import Unit
-from trapline.frontends.bcc_c.messages import (
-    diagnose,
-    find_clashes,
-    find_missing_types,
-    one_for_each_table,
-    warn_unknown_configs,
-)
 from trapline.frontends.bcc_c.naming import describe_program
 from trapline.frontends.bcc_c.prelude.assemble import assemble_prelude
 from trapline.frontends.bcc_c.prelude.module_types import find_module_types
@@ -89,22 +83,40 @@ def compile_c(source: Source, target: Target, options: COptions | None = None) -
     while True:
         prelude = assemble_prelude(scan, target, clashes, types)
         unit = parse_text(source.text, prelude.text, includes, arguments)
+        if not unit.diagnostics:
+            break
+        from trapline.frontends.bcc_c.messages import find_clashes, find_missing_types  # most texts need them not
+
         messages = [d.spelling for d in unit.diagnostics]
         if new := find_clashes(messages) - clashes:
             # The script defines (through macros, or by name only) what the kernel's types define too: the script wins.
             clashes |= new
         elif types is not None or (types := find_module_types(target, find_missing_types(messages))) is None:
             break
-    reader = Reader(source, api := Api(), TypeReader(api), _character_offsets(source.text))
-    diagnostics = one_for_each_table(diagnose(reader, d) for d in unit.diagnostics)
-    if any(d.severity.name == "ERROR" for d in diagnostics):
-        raise ParseError([d for d in diagnostics if d.severity.name == "ERROR"])
-    diagnostics += warn_unknown_configs(source, prelude.unknown_configs)
+    reader = Reader(source, TypeReader(), _character_offsets(source.text))
+    diagnostics = _diagnose(reader, unit.diagnostics, prelude.unknown_configs)
     with _deep_recursion():
         declarations = read_declarations(reader, unit.cursor, options.externs)
-        del unit, reader, api
+        del unit, reader
         drop_clang()  # LLVM is next
         return _lower(source, target, declarations, scan.license, diagnostics)
+
+
+def _diagnose(reader: Reader, findings: Sequence[Finding], unknown_configs: tuple[str, ...]) -> list[Diagnostic]:
+    """Return the warnings.
+
+    Raises:
+        ParseError: there are errors.
+    """
+    if not findings and not unknown_configs:
+        return []
+    from trapline.frontends.bcc_c.messages import diagnose, one_for_each_table, warn_unknown_configs
+
+    diagnostics = one_for_each_table(diagnose(reader, finding) for finding in findings)
+    errors = [found for found in diagnostics if found.severity.name == "ERROR"]
+    if errors:
+        raise ParseError(errors)
+    return diagnostics + warn_unknown_configs(reader.source, unknown_configs)
 
 
 @contextmanager

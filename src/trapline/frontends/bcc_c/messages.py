@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from trapline.clang.c_api import Finding
 from trapline.clang.libclang import MAIN
 from trapline.frontends.bcc_c.reading import Reader
-from trapline.hints import Any
 from trapline.source import Diagnostic, Severity, Source, Span
 
 _ERROR = 3
@@ -39,16 +39,16 @@ _HINTS = (
 )
 
 
-def diagnose(reader: Reader, diagnostic: Any) -> Diagnostic:
+def diagnose(reader: Reader, diagnostic: Finding) -> Diagnostic:
     """Return our diagnostic for one of clang's."""
     severity = Severity.ERROR if diagnostic.severity >= _ERROR else Severity.WARNING
     message = diagnostic.spelling
     location = diagnostic.location
     span = None
-    if location.file is not None and location.file.name == MAIN:
+    if location.file == MAIN:
         span = _span(reader, diagnostic)
     elif location.file is not None:
-        message = f"{location.file.name.rsplit('/', 1)[-1]}:{location.line}: {message}"
+        message = f"{location.file.rsplit('/', 1)[-1]}:{location.line}: {message}"
     hints = tuple(
         hint.format(*match.groups()) for pattern, hint in _HINTS if (match := pattern.search(diagnostic.spelling))
     )
@@ -116,7 +116,7 @@ def find_missing_types(messages: Iterable[str]) -> frozenset[str]:
     return frozenset(name for match in found for name in match.groups() if name)
 
 
-def _span(reader: Reader, diagnostic: Any) -> Span:
+def _span(reader: Reader, diagnostic: Finding) -> Span:
     start = end = diagnostic.location.offset
     for extent in diagnostic.ranges:
         if extent.start.offset <= start <= extent.end.offset:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from trapline.clang.libclang import Cursor
+from trapline.clang.c_api import Cursor
+from trapline.clang.libclang import in_main_file, in_script
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.read_statements import read_statement, read_variable
 from trapline.frontends.bcc_c.reading import Reader
@@ -32,21 +33,21 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
     definitions: dict[str, Cursor] = {}
     programs: list[Cursor] = []
     for cursor in root.get_children():
-        if not reader.api.in_script(cursor):
+        if not in_script(cursor):
             continue
-        kind = cursor.kind.name
-        if kind == "VAR_DECL":
+        kind = cursor.kind
+        if kind == "VarDecl":
             if is_table(cursor):
                 table = read_table(reader, cursor, externs)
                 result.tables[table.name] = table
                 reader.tables.add(table.name)
-            elif reader.api.in_main_file(cursor) or cursor.storage_class.name != "EXTERN":
+            elif in_main_file(cursor) or cursor.storage_class != "extern":
                 read_variable(reader, cursor, at_file_scope=True)
-        elif kind == "FUNCTION_DECL" and cursor.is_definition():
+        elif kind == "FunctionDecl" and cursor.is_definition():
             definitions[cursor.spelling] = cursor
             # ``inline`` without ``static`` or ``extern`` makes no externally visible definition (C11 6.7.4).
-            is_visible = cursor.storage_class.name != "STATIC" and not reader.api.is_inline(cursor)
-            if is_visible and reader.api.in_main_file(cursor):
+            is_visible = cursor.storage_class != "static" and not cursor.is_function_inlined()
+            if is_visible and in_main_file(cursor):
                 programs.append(cursor)
     reader.read_function = lambda cursor: _read_function(reader, cursor)
 
@@ -65,8 +66,8 @@ def read_declarations(reader: Reader, root: Cursor, externs: Mapping[str, TableI
 def _read_function(reader: Reader, cursor: Cursor) -> tree.FunctionTree | None:
     known = reader.functions.get(cursor)
     if known is not None:
-        return known  # type: ignore[no-any-return]
-    body = next((child for child in cursor.get_children() if child.kind.name == "COMPOUND_STMT"), None)
+        return known
+    body = next((child for child in cursor.get_children() if child.kind == "CompoundStmt"), None)
     if body is None:
         return None
     if cursor.spelling in reader.reading:
@@ -76,18 +77,18 @@ def _read_function(reader: Reader, cursor: Cursor) -> tree.FunctionTree | None:
     parameters = []
     for argument in cursor.get_arguments():
         parameter = tree.Variable(argument.spelling, reader.type(argument), span=reader.span(argument))
-        reader.variables.set(argument, parameter)
+        reader.variables[argument] = parameter
         parameters.append(parameter)
     try:
         returns = reader.types.read(cursor.result_type)
         statement = read_statement(reader, body)
         assert isinstance(statement, tree.Block)
-        static = cursor.storage_class.name == "STATIC"
+        static = cursor.storage_class == "static"
         function = tree.FunctionTree(
             cursor.spelling, returns, tuple(parameters), statement, static, reader.jumps, span=reader.span(cursor)
         )
     finally:
         reader.reading.pop()
         reader.jumps = outer_jumps
-    reader.functions.set(cursor, function)
+    reader.functions[cursor] = function
     return function

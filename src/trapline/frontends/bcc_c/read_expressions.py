@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from trapline.clang.c_api import Cursor
 from trapline.clang.ctype import CArray, CField, CFunction, CInt, CPointer, CRecord, CType, CVoid
-from trapline.clang.libclang import Cursor, decode_string
+from trapline.clang.libclang import decode_string
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.reading import Reader
 from trapline.records import replace
@@ -20,17 +21,16 @@ def read_expression(reader: Reader, cursor: Cursor) -> tree.Expr:
     Raises:
         UnsupportedError: it holds a construct that has no lowering.
     """
-    rule = _RULES.get(cursor.kind.name)
+    rule = _RULES.get(cursor.kind)
     if rule is None:
-        kind = cursor.kind.name.lower().replace("_", " ")
-        raise reader.unsupported(f"this kind of expression is not supported ({kind})", cursor)
+        raise reader.unsupported(f"this kind of expression is not supported ({cursor.kind})", cursor)
     with reader.nested(cursor):
         return rule(reader, cursor)
 
 
 def strip(cursor: Cursor) -> Cursor:
     """Return the expression inside parentheses and implicit conversions."""
-    while cursor.kind.name in ("UNEXPOSED_EXPR", "PAREN_EXPR"):
+    while cursor.kind in ("UnexposedExpr", "ParenExpr"):
         children = list(cursor.get_children())
         if len(children) != 1:
             break
@@ -52,11 +52,11 @@ def note_change(target: tree.Expr) -> None:
 
 
 def _expressions(cursor: Cursor) -> list[Cursor]:
-    return [child for child in cursor.get_children() if child.kind.is_expression()]
+    return [child for child in cursor.get_children() if child.is_expression]
 
 
 def _constant(reader: Reader, cursor: Cursor) -> tree.Expr:
-    value = reader.api.evaluate(cursor)
+    value = cursor.evaluate()
     if value is None:
         raise reader.unsupported("this is not a constant that can be computed when compiling", cursor)
     return tree.IntLiteral(reader.type(cursor), value, span=reader.span(cursor))
@@ -77,10 +77,10 @@ def _paren(reader: Reader, cursor: Cursor) -> tree.Expr:
 def _reference(reader: Reader, cursor: Cursor) -> tree.Expr:
     span = reader.span(cursor)
     referenced = cursor.referenced
-    kind = referenced.kind.name
-    if kind == "ENUM_CONSTANT_DECL":
+    kind = referenced.kind
+    if kind == "EnumConstantDecl":
         return tree.IntLiteral(reader.type(cursor), referenced.enum_value, span=span)
-    if kind == "FUNCTION_DECL":
+    if kind == "FunctionDecl":
         return tree.FunctionRef(reader.type(cursor), referenced.spelling, span=span)
     variable = reader.variables.get(referenced)
     if variable is not None:
@@ -93,10 +93,10 @@ def _reference(reader: Reader, cursor: Cursor) -> tree.Expr:
 
 def _unexposed(reader: Reader, cursor: Cursor) -> tree.Expr:
     children = list(cursor.get_children())
-    if len(children) == 1 and children[0].kind.is_expression():
+    if len(children) == 1 and children[0].is_expression:
         operand = read_expression(reader, children[0])
         return _converted(reader, cursor, operand)
-    value = reader.api.evaluate(cursor)  # offsetof, __builtin_types_compatible_p …
+    value = cursor.evaluate()  # offsetof, __builtin_types_compatible_p …
     if value is not None:
         return tree.IntLiteral(reader.type(cursor), value, span=reader.span(cursor))
     operands = _expressions(cursor)
@@ -104,7 +104,7 @@ def _unexposed(reader: Reader, cursor: Cursor) -> tree.Expr:
         condition, other = read_expression(reader, operands[0]), read_expression(reader, operands[3])
         return tree.Conditional(reader.type(cursor), condition, None, other, span=reader.span(cursor))
     if len(operands) == 3:  # __builtin_choose_expr
-        chosen = reader.api.evaluate(operands[0])
+        chosen = operands[0].evaluate()
         if chosen is not None:
             return read_expression(reader, operands[1 if chosen else 2])
     raise reader.unsupported("this kind of expression is not supported", cursor)
@@ -165,7 +165,7 @@ def _index(reader: Reader, cursor: Cursor) -> tree.Expr:
 
 
 def _unary(reader: Reader, cursor: Cursor) -> tree.Expr:
-    operator = reader.api.unary_operator(cursor)
+    operator = cursor.unary_operator
     operand = read_expression(reader, _expressions(cursor)[0])
     span = reader.span(cursor)
     type_ = reader.type(cursor)
@@ -216,12 +216,12 @@ def _call(reader: Reader, cursor: Cursor) -> tree.Expr:
     callee = strip(operands[0])
     span = reader.span(cursor)
     type_ = reader.type(cursor)
-    if callee.kind.name == "MEMBER_REF_EXPR":
+    if callee.kind == "MemberRefExpr":
         holder = [strip(child) for child in _expressions(callee)]
         if holder and holder[0].spelling in reader.tables:
             arguments = tuple(read_expression(reader, child) for child in operands[1:])
             return tree.CallMethod(type_, holder[0].spelling, callee.spelling, arguments, span=span)
-    if callee.kind.name != "DECL_REF_EXPR" or callee.referenced.kind.name != "FUNCTION_DECL":
+    if callee.kind != "DeclRefExpr" or callee.referenced.kind != "FunctionDecl":
         raise reader.unsupported("calls through a function pointer are not supported", cursor)
     arguments = tuple(read_expression(reader, child) for child in operands[1:])
     name = callee.referenced.spelling
@@ -239,10 +239,10 @@ def _init_list(reader: Reader, cursor: Cursor) -> tree.Expr:
 
 
 def _init_item(reader: Reader, cursor: Cursor) -> tree.Expr:
-    if cursor.kind.name != "UNEXPOSED_EXPR":
+    if cursor.kind != "UnexposedExpr":
         return read_expression(reader, cursor)
     children = list(cursor.get_children())
-    if len(children) < 2 or cursor.type.kind.name != "VOID":
+    if len(children) < 2 or cursor.type.kind != "Void":
         return read_expression(reader, cursor)
     path: list[CField | tuple[int, int]] = []
     pending: list[int] = []
@@ -250,10 +250,10 @@ def _init_item(reader: Reader, cursor: Cursor) -> tree.Expr:
     span = reader.span(cursor)
     designators = text[span[0] : span[1]].split("=")[0] if span else ""
     for child in children[:-1]:
-        if child.kind.name == "MEMBER_REF":
+        if child.kind == "MemberRef":
             path.append(reader.types.field(child.referenced))
-        elif child.kind.is_expression():
-            value = reader.api.evaluate(child)
+        elif child.is_expression:
+            value = child.evaluate()
             if value is None:
                 raise reader.unsupported("an array designator must be a constant", child)
             pending.append(value)
@@ -281,22 +281,22 @@ def _statement_expression(reader: Reader, cursor: Cursor) -> tree.Expr:
 
 
 _RULES: dict[str, Callable[[Reader, Cursor], tree.Expr]] = {
-    "INTEGER_LITERAL": _constant,
-    "CHARACTER_LITERAL": _constant,
-    "CXX_UNARY_EXPR": _constant,
-    "STRING_LITERAL": _string,
-    "PAREN_EXPR": _paren,
-    "DECL_REF_EXPR": _reference,
-    "UNEXPOSED_EXPR": _unexposed,
-    "MEMBER_REF_EXPR": _member,
-    "ARRAY_SUBSCRIPT_EXPR": _index,
-    "UNARY_OPERATOR": _unary,
-    "BINARY_OPERATOR": _binary,
-    "COMPOUND_ASSIGNMENT_OPERATOR": _compound_assignment,
-    "CONDITIONAL_OPERATOR": _conditional,
-    "CSTYLE_CAST_EXPR": _cast,
-    "CALL_EXPR": _call,
-    "INIT_LIST_EXPR": _init_list,
-    "COMPOUND_LITERAL_EXPR": _compound_literal,
+    "IntegerLiteral": _constant,
+    "CharacterLiteral": _constant,
+    "UnaryExpr": _constant,
+    "StringLiteral": _string,
+    "ParenExpr": _paren,
+    "DeclRefExpr": _reference,
+    "UnexposedExpr": _unexposed,
+    "MemberRefExpr": _member,
+    "ArraySubscriptExpr": _index,
+    "UnaryOperator": _unary,
+    "BinaryOperator": _binary,
+    "CompoundAssignOperator": _compound_assignment,
+    "ConditionalOperator": _conditional,
+    "CStyleCastExpr": _cast,
+    "CallExpr": _call,
+    "InitListExpr": _init_list,
+    "CompoundLiteralExpr": _compound_literal,
     "StmtExpr": _statement_expression,
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from trapline.clang.libclang import Cursor
+from trapline.clang.c_api import Cursor, Type
 from trapline.frontends.bcc_c import tree
 from trapline.frontends.bcc_c.read_expressions import note_change, read_expression
 from trapline.frontends.bcc_c.reading import Reader
-from trapline.hints import Any
 
 
 def read_statement(reader: Reader, cursor: Cursor) -> tree.Node:
@@ -18,14 +17,13 @@ def read_statement(reader: Reader, cursor: Cursor) -> tree.Node:
     Raises:
         UnsupportedError: it holds a construct that has no lowering.
     """
-    rule = _RULES.get(cursor.kind.name)
+    rule = _RULES.get(cursor.kind)
     if rule is not None:
         with reader.nested(cursor):
             return rule(reader, cursor)
-    if cursor.kind.is_expression():
+    if cursor.is_expression:
         return read_expression(reader, cursor)
-    kind = cursor.kind.name.lower().replace("_", " ")
-    raise reader.unsupported(f"this kind of statement is not supported ({kind})", cursor)
+    raise reader.unsupported(f"this kind of statement is not supported ({cursor.kind})", cursor)
 
 
 def _block(reader: Reader, cursor: Cursor) -> tree.Node:
@@ -38,26 +36,26 @@ def _nothing(reader: Reader, cursor: Cursor) -> tree.Node:
 
 
 def _declare(reader: Reader, cursor: Cursor) -> tree.Node:
-    variables = [read_variable(reader, child) for child in cursor.get_children() if child.kind.name == "VAR_DECL"]
+    variables = [read_variable(reader, child) for child in cursor.get_children() if child.kind == "VarDecl"]
     return tree.Declare(tuple(variables), span=reader.span(cursor))
 
 
 def read_variable(reader: Reader, cursor: Cursor, *, at_file_scope: bool = False) -> tree.Variable:
     """Return the variable that a ``VAR_DECL`` declares, with its initialiser."""
-    static = at_file_scope or cursor.storage_class.name == "STATIC"
+    static = at_file_scope or cursor.storage_class == "static"
     type_ = reader.type(cursor)
     constant = static and _is_constant(cursor.type)
     variable = tree.Variable(cursor.spelling, type_, None, static, constant, span=reader.span(cursor))
-    reader.variables.set(cursor, variable)
-    init = reader.api.initialiser(cursor)
+    reader.variables[cursor] = variable
+    init = cursor.get_initialiser()
     if init is not None:
         variable.init = read_expression(reader, init)
     return variable
 
 
-def _is_constant(type_: Any) -> bool:
+def _is_constant(type_: Type) -> bool:
     type_ = type_.get_canonical()
-    while type_.kind.name in ("CONSTANTARRAY", "INCOMPLETEARRAY") and not type_.is_const_qualified():
+    while type_.kind in ("ConstantArray", "IncompleteArray") and not type_.is_const_qualified():
         type_ = type_.element_type
     return bool(type_.is_const_qualified())
 
@@ -141,7 +139,7 @@ def _switch(reader: Reader, cursor: Cursor) -> tree.Node:
 
 def _case(reader: Reader, cursor: Cursor) -> tree.Node:
     children = list(cursor.get_children())
-    bounds = [reader.api.evaluate(child) for child in children[:-1]]
+    bounds = [child.evaluate() for child in children[:-1]]
     if not bounds or None in bounds:
         raise reader.unsupported("a case label must be a constant", cursor)
     low, high = bounds[0], bounds[-1]
@@ -173,13 +171,13 @@ def _label(reader: Reader, cursor: Cursor) -> tree.Node:
 
 
 def _asm(reader: Reader, cursor: Cursor) -> tree.Node:
-    tokens = [token.spelling for token in cursor.get_tokens()]
+    tokens = [text for _, text in cursor.get_tokens()]
     strings = [token for token in tokens if token.startswith('"')]
     if not strings or strings[0] not in ('""', '"nop"'):
         raise reader.unsupported(
             "inline assembler is not supported", cursor, 'only the compiler barrier asm volatile("" ::: "memory") is'
         )
-    outputs = tuple(read_expression(reader, child) for child in cursor.get_children() if child.kind.is_expression())
+    outputs = tuple(read_expression(reader, child) for child in cursor.get_children() if child.is_expression)
     for output in outputs:
         note_change(output)
     return tree.CompilerBarrier(outputs, span=reader.span(cursor))
@@ -187,28 +185,28 @@ def _asm(reader: Reader, cursor: Cursor) -> tree.Node:
 
 def _unexposed(reader: Reader, cursor: Cursor) -> tree.Node:
     # An attributed statement: ``#pragma unroll``, ``__attribute__((fallthrough));``.
-    children = [child for child in cursor.get_children() if "ATTR" not in child.kind.name]
+    children = [child for child in cursor.get_children() if not child.is_attribute]
     if len(children) == 1:
         return read_statement(reader, children[0])
     return tree.Block((), span=reader.span(cursor))
 
 
 _RULES: dict[str, Callable[[Reader, Cursor], tree.Node]] = {
-    "COMPOUND_STMT": _block,
-    "NULL_STMT": _nothing,
-    "DECL_STMT": _declare,
-    "IF_STMT": _if,
-    "WHILE_STMT": _while,
-    "DO_STMT": _do,
-    "FOR_STMT": _for,
-    "SWITCH_STMT": _switch,
-    "CASE_STMT": _case,
-    "DEFAULT_STMT": _default,
-    "BREAK_STMT": lambda reader, cursor: tree.Break(span=reader.span(cursor)),
-    "CONTINUE_STMT": lambda reader, cursor: tree.Continue(span=reader.span(cursor)),
-    "RETURN_STMT": _return,
-    "GOTO_STMT": _goto,
-    "LABEL_STMT": _label,
-    "ASM_STMT": _asm,
-    "UNEXPOSED_STMT": _unexposed,
+    "CompoundStmt": _block,
+    "NullStmt": _nothing,
+    "DeclStmt": _declare,
+    "IfStmt": _if,
+    "WhileStmt": _while,
+    "DoStmt": _do,
+    "ForStmt": _for,
+    "SwitchStmt": _switch,
+    "CaseStmt": _case,
+    "DefaultStmt": _default,
+    "BreakStmt": lambda reader, cursor: tree.Break(span=reader.span(cursor)),
+    "ContinueStmt": lambda reader, cursor: tree.Continue(span=reader.span(cursor)),
+    "ReturnStmt": _return,
+    "GotoStmt": _goto,
+    "LabelStmt": _label,
+    "GCCAsmStmt": _asm,
+    "UnexposedStmt": _unexposed,
 }

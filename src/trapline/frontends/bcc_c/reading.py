@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from trapline.clang.c_api import Cursor
 from trapline.clang.ctype import CType
-from trapline.clang.libclang import Api, Cursor
+from trapline.clang.libclang import in_main_file
 from trapline.clang.read_types import TypeReader, UnknownTypeError
 from trapline.errors import UnsupportedError
 from trapline.frontends.bcc_c import tree
-from trapline.hints import Any
 from trapline.records import field, record
 from trapline.source import Diagnostic, Source
 
 MAX_DEPTH = 500
-
-
-class CursorMap:
-    """A mapping from declarations to what they became; clang's hashes may collide, so cursors are compared."""
-
-    def __init__(self) -> None:
-        self._slots: dict[int, list[tuple[Cursor, Any]]] = {}
-
-    def get(self, cursor: Cursor) -> Any:
-        """Return the value for a declaration, or ``None``."""
-        for known, value in self._slots.get(cursor.hash, ()):
-            if known == cursor:
-                return value
-        return None
-
-    def set(self, cursor: Cursor, value: Any) -> None:
-        """Remember a value for a declaration."""
-        self._slots.setdefault(cursor.hash, []).append((cursor, value))
 
 
 @record
@@ -43,11 +25,10 @@ class Reader:
     """
 
     source: Source
-    api: Api
     types: TypeReader
     offsets: list[int] | None
-    variables: CursorMap = field(default_factory=CursorMap)
-    functions: CursorMap = field(default_factory=CursorMap)
+    variables: dict[Cursor, tree.Variable] = field(default_factory=dict)
+    functions: dict[Cursor, tree.FunctionTree] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
     read_function: Callable[[Cursor], tree.FunctionTree | None] = lambda cursor: None
     reading: list[str] = field(default_factory=list)
@@ -73,7 +54,7 @@ class Reader:
 
     def span(self, cursor: Cursor) -> tree.SpanT | None:
         """Return the characters of the script that a cursor covers, ``None`` outside the script."""
-        if not self.api.in_main_file(cursor):
+        if not in_main_file(cursor):
             return None
         extent = cursor.extent
         start, end = extent.start.offset, extent.end.offset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trapline.clang import ctype as c
-from trapline.clang.libclang import Cursor
+from trapline.clang.c_api import Cursor
 from trapline.errors import SemanticError
 from trapline.frontends.bcc_c import result as r
 from trapline.frontends.bcc_c import tree
@@ -102,14 +102,14 @@ def _wrong(reader: Reader, cursor: Cursor, message: str, hint: str) -> SemanticE
 
 
 def _settings(reader: Reader, cursor: Cursor) -> dict[str, int | str]:
-    init = reader.api.initialiser(cursor)
+    init = cursor.get_initialiser()
     if init is None:
         return {}
     settings: dict[str, int | str] = {}
     for item in init.get_children():
         children = list(item.get_children())
         name, value = children[0].spelling, children[-1]
-        number = reader.api.evaluate(value)
+        number = value.evaluate()
         if number is not None:
             settings[name] = number
             continue

@@ -9,6 +9,7 @@ from trapline.errors import KernelError
 from trapline.ir import values as v
 from trapline.ir.spec import MapSpec
 from trapline.records import record
+from trapline.runtime.aggregate import is_per_cpu
 from trapline.runtime.native import tables as t
 from trapline.runtime.native.plan import Unsuited, plan_element
 from trapline.runtime.objects import Namer
@@ -55,7 +56,7 @@ def make_element_plan(spec: MapSpec, trailer: bytes, namer: Namer) -> ElementPla
     Returns:
         The plan; ``None`` for other maps, which are left to Python.
     """
-    key, value, per_cpu = spec.key, spec.value, spec.type.startswith(("PERCPU", "LRU_PERCPU"))
+    key, value, per_cpu = spec.key, spec.value, is_per_cpu(spec)
     if key is None or spec.scalar or key.size != spec.key_size or key.size > _LONGEST_KEY:
         return None
     if not isinstance(value, v.IntV | v.CountV | v.SumV) or value.size not in ((8,) if per_cpu else (1, 2, 4, 8)):
