@@ -253,7 +253,7 @@ class Cursor(_OfUnit):
 
     @property
     def storage_class(self) -> str:
-        """``extern``, ``static``, or empty."""
+        """``extern``, ``static``, or empty, for a variable or function."""
         return _STORAGE.get(_lib().Cursor_getStorageClass(self), "")
 
     @property

@@ -107,7 +107,7 @@ class Functions:
         AttributeError: the library lacks one.
     """
 
-    def __init__(self, library: ctypes.CDLL, types: Mapping[str, Any]) -> None:
+    def __init__(self, library: Any, types: Mapping[str, Any]) -> None:
         known = {**_C_TYPES, **types}
         for line in _PROTOTYPES.strip().split("\n"):
             name, result, *arguments = line.split()
