@@ -22,6 +22,7 @@ from tools.develop.environment import mount_filesystems
 
 from bench.bench import Bench
 from bench.groups import GROUPS, Group
+from bench.installed import PACKAGES, install
 from bench.results import Comparison, GroupResult, Row, encode_row, read_results, read_rows, write_results
 
 HERE = Path(__file__).parent
@@ -42,7 +43,9 @@ def main() -> int:
     options = parser.parse_args()
     # What ends the tracers is ignored by default in what a shell started in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
+    if not os.environ.get("TRAPLINE_GUEST"):  # which sees it, and cannot write there
+        install()
+    os.environ["PYTHONPATH"] = str(PACKAGES)
     names = options.names or (host if options.quick else list(GROUPS))
     if unknown := set(names) - set(GROUPS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}")

@@ -26,7 +26,7 @@ class Bench:
         self.work = work
         self.pairs = pairs
         self.quick = quick
-        self.warm = {"TRAPLINE_CACHE": str(work / "cache"), "PYTHONPYCACHEPREFIX": str(work / "byte-code")}
+        self.warm = {"TRAPLINE_CACHE": str(work / "cache")}
         # "off" neither reads nor writes: as cold as a cache can be.
         self.cold = {**self.warm, "TRAPLINE_CACHE": "off"}
 
