@@ -43,6 +43,7 @@ def main() -> int:
     options = parser.parse_args()
     # What ends the tracers is ignored by default in what a shell started in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
     if not os.environ.get("TRAPLINE_GUEST"):  # which sees it, and cannot write there
         install()
     os.environ["PYTHONPATH"] = str(PACKAGES)

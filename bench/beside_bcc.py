@@ -33,7 +33,8 @@ def scripts(bench: Bench) -> Iterator[Comparison]:
         measured = []
         for _ in range(1 + bench.pairs):  # the first is the warm-up
             cold, warm = (attach_and_end(ours, env=env[c], sign=script.sign) for c in (True, False))
-            peer = attach_and_end([*peer_python(), str(path)], env=peer_environment(), sign=script.sign)
+            beside = {**peer_environment(), **bench.byte_code}
+            peer = attach_and_end([*peer_python(), str(path)], env=beside, sign=script.sign)
             measured.append((cold, warm, peer))
         for number, state in ((0, "cold"), (1, "warm")):
             runs = [(run[number], run[2]) for run in measured[1:]]

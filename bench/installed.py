@@ -6,7 +6,6 @@ half a second of each start in a guest.
 
 from __future__ import annotations
 
-import compileall
 import shutil
 from pathlib import Path
 
@@ -15,8 +14,7 @@ PACKAGES = REPO / "build" / "bench" / "site-packages"  # what is below a folder 
 
 
 def install() -> None:
-    """Put the package there as it is now, with its byte code: what a wheel of it has."""
+    """Put the package there as it is now: what a wheel of it has."""
     target = PACKAGES / "trapline"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(REPO / "src" / "trapline", target, ignore=shutil.ignore_patterns("__pycache__"))
-    compileall.compile_dir(target, quiet=2)
