@@ -18,7 +18,7 @@ _HEAD = """\
 
 Made by `python -m bench --write`: do not edit. Both programs alternate; a ratio is trapline's figure divided by the
 other's, the median of the pairs, with the least and the greatest. What needs kprobes or kernel headers runs in a guest
-(QEMU without KVM, one CPU), the rest natively.
+(QEMU without KVM, one CPU), the rest natively. trapline is measured as it is installed, not as a checkout.
 
 """
 _RUNS = """\
