@@ -24,6 +24,7 @@ _INTEGER_RESULT = 1  # CXEval_Int
 _CONTINUE = 1  # CXChildVisit_Continue, CXVisit_Continue
 _STORAGE = {2: "extern", 3: "static"}  # CX_StorageClass
 
+_UNSIGNED = ("Bool", "Char_U", "UChar", "UShort", "UInt", "ULong", "ULongLong", "UInt128")
 _UNARY_OPERATORS = {
     1: "x++",
     2: "x--",
@@ -245,10 +246,10 @@ class Cursor(_OfUnit):
     @property
     def enum_value(self) -> int:
         """The value of an enumerator."""
-        type_ = self.type
+        type_ = self.type.get_canonical()
         if type_.kind == "Enum":
-            type_ = type_.get_declaration().enum_type
-        unsigned = type_.kind.startswith("U") or type_.kind == "Char_U"
+            type_ = type_.get_declaration().enum_type.get_canonical()
+        unsigned = type_.kind in _UNSIGNED
         return int((_lib().getEnumConstantDeclUnsignedValue if unsigned else _lib().getEnumConstantDeclValue)(self))
 
     @property

@@ -78,6 +78,29 @@ class NativeBuilder(Builder):
         self.branch(condition, target, rest)
         self.start(rest)
 
+    def each(self, end: f.Op | int, body: Callable[[f.Op], None], *, step: int = 1, index: f.Op | None = None) -> f.Op:
+        """Run `body` with 0, `step`, twice that … while it is less than `end`.
+
+        Args:
+            end: where it ends.
+            body: what to run; it may leave with a jump.
+            step: how much is added each time.
+            index: a variable that has the first value, if it is not 0.
+
+        Returns:
+            The variable.
+        """
+        index = self.variable(self.i64(0), "index") if index is None else index
+
+        def one(leave: f.Block) -> None:
+            number = self.get(index)
+            self.leave_if(self.is_("uge", number, end), leave)
+            body(number)
+            self.store(self.add(number, step), index)
+
+        self.repeat(one)
+        return index
+
     def repeat(self, body: Callable[[f.Block], None]) -> None:
         """Run `body` again and again until it jumps to the block that it is given."""
         head, leave = self.new_block("loop"), self.new_block("leave")

@@ -145,6 +145,16 @@ def test_values_are_computed() -> None:
     assert find("EnumConstantDecl", "LARGE").enum_value == (1 << 64) - 1
 
 
+def test_enumerators_of_a_narrow_type() -> None:
+    text = (
+        "typedef unsigned char u8; enum a : u8 { A = 200 }; enum b : signed char { B = -2 }; enum c : _Bool { C = 1 };"
+    )
+    unit = c_api.TranslationUnit(MAIN, {MAIN: text}, ["-x", "c"])
+    assert [finding.spelling for finding in unit.diagnostics if finding.severity >= 3] == []
+    enums = [cursor for cursor in unit.cursor.get_children() if cursor.kind == "EnumDecl"]
+    assert [child.enum_value for cursor in enums for child in cursor.get_children() if child.spelling] == [200, -2, 1]
+
+
 def test_cursors_of_one_declaration_are_the_same_key() -> None:
     unit = ours()
     first, second = (

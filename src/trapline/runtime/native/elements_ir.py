@@ -8,8 +8,6 @@ least significant first; every call then writes texts until the output has no ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trapline.ir import function as f
 from trapline.ir.native_builder import NativeBuilder
 from trapline.ir.types import I64
@@ -43,18 +41,6 @@ class _ElementsBuilder(NativeBuilder):
     def word_at(self, base: f.Op, index: f.Op) -> f.Op:
         """Return the address of one of many words."""
         return self.add(base, self.binary("mul", index, self.i64(_WORD)))
-
-    def each(self, count: f.Op | int, body: Callable[[f.Op], None]) -> None:
-        """Run `body` with 0, 1 … `count` - 1."""
-        index = self.variable(self.i64(0), "index")
-
-        def one(leave: f.Block) -> None:
-            number = self.get(index)
-            self.leave_if(self.is_("uge", number, count), leave)
-            body(number)
-            self.advance(index, 1)
-
-        self.repeat(one)
 
 
 def _show_elements() -> f.Function:

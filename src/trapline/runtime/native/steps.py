@@ -122,18 +122,16 @@ def _recall() -> f.Function:
     """recall(key, words, number, memo, memory): the address of the row with this key, or 0."""
     b = NativeBuilder("recall", 5)
     key, words, number, memo, memory = b.to_integer(b.argument(0)), *(b.argument(index) for index in range(1, 5))
-    digest, at = b.variable(number, "digest"), b.variable(b.i64(0), "at")
+    digest = b.variable(number, "digest")
     size = b.binary("shl", words, b.i64(3))
     found, nothing = b.new_block("found"), b.new_block("nothing")
 
-    def mix(leave: f.Block) -> None:
-        b.leave_if(b.is_("uge", b.get(at), size), leave)
-        word = b.load(I64, b.memory(b.add(key, b.get(at))))
+    def mix(done: f.Op) -> None:
+        word = b.load(I64, b.memory(b.add(key, done)))
         product = b.binary("mul", b.binary("xor", b.get(digest), word), b.i64(t.HASH_FACTOR - (1 << 64)))
         b.store(b.binary("xor", product, b.binary("lshr", product, b.i64(32))), digest)
-        b.advance(at, 8)
 
-    b.repeat(mix)
+    b.each(size, mix, step=8)
     wanted = b.get(digest)
     probe, row = b.variable(b.i64(0), "probe"), b.variable(b.i64(0), "row")
 
@@ -151,16 +149,12 @@ def _recall() -> f.Function:
         other = b.new_block("other")
         b.leave_if(b.invert(same), other)
         kept = b.add(memory, b.word(place, t.MEMO_KEY))
-        b.store(b.i64(0), at)
 
-        def compare(equal: f.Block) -> None:
-            done = b.get(at)
-            b.leave_if(b.is_("uge", done, size), equal)
+        def compare(done: f.Op) -> None:
             left, right = (b.load(I64, b.memory(b.add(base, done))) for base in (key, kept))
             b.leave_if(b.compare("ne", left, right), other)
-            b.store(b.add(done, 8), at)
 
-        b.repeat(compare)
+        b.each(size, compare, step=8)
         b.jump(found)
         b.start(other)
 
@@ -257,15 +251,11 @@ def _copy() -> f.Function:
     """copy(out, source, size): copy a text of the pool, by words; the address behind it."""
     b = NativeBuilder("copy", 3)
     out, source, size = b.to_integer(b.argument(0)), b.argument(1), b.argument(2)
-    at = b.variable(b.i64(0), "at")
 
-    def one(leave: f.Block) -> None:
-        done = b.get(at)
-        b.leave_if(b.is_("uge", done, size), leave)
+    def one(done: f.Op) -> None:
         b.put(b.load(I64, b.memory(b.add(source, done))), b.add(out, done), I64)
-        b.store(b.add(done, 8), at)
 
-    b.repeat(one)
+    b.each(size, one, step=8)
     b.ret(b.add(out, size))
     return b.finish()
 
@@ -291,15 +281,12 @@ def _string() -> f.Function:
     b.jump(tail)
     b.start(tail)
 
-    def rest(leave: f.Block) -> None:
-        done = b.get(at)
-        b.leave_if(b.is_("uge", done, size), leave)
+    def rest(done: f.Op) -> None:
         byte = b.byte(b.add(source, done))
         b.leave_if(b.is_("eq", byte, 0), ended)
         b.put(byte, b.add(out, done))
-        b.store(b.add(done, 1), at)
 
-    b.repeat(rest)
+    b.each(size, rest, index=at)
     _end_with_trailer(b, out, size)
     b.start(ended)
     b.ret(b.add(out, b.get(at)))
@@ -320,18 +307,15 @@ def _json_string() -> f.Function:
     at = b.variable(b.i64(0), "at")
     ended, special = b.new_block("ended"), b.new_block("special")
 
-    def one(leave: f.Block) -> None:
-        done = b.get(at)
-        b.leave_if(b.is_("uge", done, size), leave)
+    def one(done: f.Op) -> None:
         byte = b.byte(b.add(source, done))
         b.leave_if(b.is_("eq", byte, 0), ended)
         b.leave_if(b.is_("uge", b.sub(byte, 0x20), 0x7F - 0x20), special)
         for other in b'"\\':
             b.leave_if(b.is_("eq", byte, other), special)
         b.put(byte, b.add(out, done))
-        b.store(b.add(done, 1), at)
 
-    b.repeat(one)
+    b.each(size, one, index=at)
     _end_with_trailer(b, out, size)
     b.start(ended)
     b.ret(b.add(out, b.get(at)))
